@@ -1,0 +1,153 @@
+"""What a client may choose: live settings, and the frame format fixed when a session opens.
+
+``settings_schema()`` is the JSON Schema that drives the web page's controls.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from streamgen.errors import SettingsError
+
+__all__ = [
+    "MAX_PROMPT_CHARACTERS",
+    "SIZE_MAX",
+    "SIZE_MIN",
+    "SIZE_MULTIPLE",
+    "BlendEntry",
+    "FrameFormat",
+    "StreamSettings",
+    "merge_settings",
+    "parse_format",
+    "settings_schema",
+]
+
+MAX_PROMPT_CHARACTERS = 1000
+SIZE_MULTIPLE = 32
+SIZE_MIN = 128
+SIZE_MAX = 1024
+
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+Side = Annotated[int, Field(ge=SIZE_MIN, le=SIZE_MAX, multiple_of=SIZE_MULTIPLE)]
+
+
+class BlendEntry(BaseModel):
+    """One prompt of a weighted mix."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: Prompt
+    weight: float = Field(default=1.0, ge=0.0, le=10.0, allow_inf_nan=False)
+
+
+class StreamSettings(BaseModel):
+    """What a client may change while the stream runs. Changes values, never shapes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: Prompt = Field(default="", title="Prompt", description="The look, in words. Empty means the default style.")
+    prompts_blend: tuple[BlendEntry, ...] = Field(
+        default=(),
+        max_length=4,
+        title="Blend",
+        description="Up to four weighted prompts. When present they replace the prompt.",
+    )
+    strength: float = Field(
+        default=1.0,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        title="Strength",
+        description="0 keeps the plain frame, 1 starts from pure noise.",
+        json_schema_extra={"step": 0.01},
+    )
+    steps: int = Field(default=1, ge=1, le=4, title="Steps", description="Denoising steps per frame. More is slower.")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, title="Seed", description="Varies the brushwork.")
+    transition_ms: int = Field(
+        default=400,
+        ge=0,
+        le=10_000,
+        title="Transition",
+        description="How long a new prompt takes to fade in, in milliseconds.",
+        json_schema_extra={"step": 50},
+    )
+    max_fps: int = Field(
+        default=30, ge=1, le=60, title="Frame rate", description="Frames per second at most; later frames are dropped."
+    )
+    quality: int = Field(
+        default=85, ge=30, le=95, title="Picture quality", description="JPEG quality of the frames sent back."
+    )
+
+    @model_validator(mode="after")
+    def _blend_has_weight(self) -> StreamSettings:
+        if self.prompts_blend and sum(entry.weight for entry in self.prompts_blend) <= 0:
+            raise ValueError("prompts_blend needs at least one weight above 0")
+        return self
+
+    def weighted_prompts(self) -> tuple[tuple[str, float], ...]:
+        """The prompts in force with weights that sum to 1."""
+        entries = [(entry.prompt, entry.weight) for entry in self.prompts_blend] or [(self.prompt, 1.0)]
+        total = sum(weight for _, weight in entries)
+        return tuple((prompt, weight / total) for prompt, weight in entries)
+
+
+class FrameFormat(BaseModel):
+    """The shape of a session's output. Fixed when the session opens, because it fixes every tensor's shape."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: Side = Field(default=256, title="Width", description="Output width in pixels.")
+    height: Side = Field(default=256, title="Height", description="Output height in pixels.")
+    fit: Literal["cover", "contain"] = Field(
+        default="cover",
+        title="Fit",
+        description="Frames of another shape are cropped to fill (cover) or padded to be seen whole (contain).",
+    )
+
+
+def merge_settings(current: StreamSettings, changes: dict[str, Any]) -> StreamSettings:
+    """Return ``current`` with ``changes`` applied and validated as a whole.
+
+    A new ``prompt`` without ``prompts_blend`` ends a blend, because the client asked to see that prompt.
+
+    Raises:
+        SettingsError: ``invalid_settings`` naming the first field at fault; ``current`` stays in force.
+    """
+    if "prompt" in changes and "prompts_blend" not in changes:
+        changes = {**changes, "prompts_blend": ()}
+    try:
+        return StreamSettings.model_validate({**current.model_dump(), **changes})
+    except ValidationError as error:
+        raise _settings_error(error) from None
+
+
+def parse_format(values: dict[str, Any]) -> FrameFormat:
+    """Validate a frame format.
+
+    Raises:
+        SettingsError: ``invalid_settings`` naming the first field at fault.
+    """
+    try:
+        return FrameFormat.model_validate(values)
+    except ValidationError as error:
+        raise _settings_error(error) from None
+
+
+def settings_schema() -> dict[str, Any]:
+    """JSON Schema of the live settings; the frame format stands under ``$defs.FrameFormat``."""
+    schema = StreamSettings.model_json_schema()
+    schema.setdefault("$defs", {})["FrameFormat"] = FrameFormat.model_json_schema()
+    return schema
+
+
+def _settings_error(error: ValidationError) -> SettingsError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    fact = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return SettingsError("unknown_setting", f"there is no setting named {name[:100]!r}", field=name[:100])
+    shown = repr(first["input"])
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return SettingsError("invalid_settings", f"{name}: {fact[0].lower()}{fact[1:]}, got {shown}", field=name)
