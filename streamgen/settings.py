@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +19,7 @@ __all__ = [
     "SIZE_MULTIPLE",
     "BlendEntry",
     "FrameFormat",
+    "Reading",
     "StreamSettings",
     "merge_settings",
     "parse_format",
@@ -105,6 +107,19 @@ class FrameFormat(BaseModel):
         title="Fit",
         description="Frames of another shape are cropped to fill (cover) or padded to be seen whole (contain).",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a model read a prompt.
+
+    Args:
+        understood: 0 (nothing in the text is known) to 1 (all of it is).
+        styles: the styles it was read as, with weights that sum to 1.
+    """
+
+    understood: float
+    styles: dict[str, float] = field(default_factory=dict)
 
 
 def merge_settings(current: StreamSettings, changes: dict[str, Any]) -> StreamSettings:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
 from streamgen.config import ModelSpec
+from streamgen.settings import Reading
 
-__all__ = ["Conditioning", "Model", "NoiseSchedule", "Reading"]
+__all__ = ["Conditioning", "Model", "NoiseSchedule"]
 
 Conditioning = dict[str, Tensor]
 """Named tensors that steer ``denoise``. Unbatched from ``encode_prompt``, with a leading batch axis in ``denoise``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a model read a prompt.
-
-    Args:
-        understood: 0 (nothing in the text is known) to 1 (all of it is).
-        styles: the styles it was read as, with weights that sum to 1.
-    """
-
-    understood: float
-    styles: dict[str, float] = field(default_factory=dict)
 
 
 class NoiseSchedule(Protocol):
