@@ -24,7 +24,7 @@ class ModelSpec:
         height: default output height, pixels.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; auto is decided by the backend.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...
-        max_batch: most rows in one network call.
+        max_batch: most rows in one network call; 0 lets the backend decide.
         max_steps: most denoising steps a client may ask for.
     """
 
@@ -34,7 +34,7 @@ class ModelSpec:
     height: int = 256
     dtype: str = "auto"
     device: str = "cpu"
-    max_batch: int = 4
+    max_batch: int = 0
     max_steps: int = 4
 
 

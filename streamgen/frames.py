@@ -52,6 +52,7 @@ class Output:
         captured_us: ``Frame.captured_us`` of that frame.
         settings_rev: the revision of the settings that made it.
         timing: where the time went.
+        warm_up: computed before the fast version of the model was ready for this shape.
     """
 
     pixels: Pixels
@@ -59,3 +60,4 @@ class Output:
     captured_us: int = 0
     settings_rev: int = 0
     timing: Timing = field(default_factory=Timing)
+    warm_up: bool = False

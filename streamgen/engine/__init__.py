@@ -1,1 +1,45 @@
+"""Pure compute: the engine and the worker process around it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamgen.config import ModelSpec
+    from streamgen.engine.engine import Engine
+
+__all__ = ["build_engine"]
+
+
+def build_engine(
+    spec: ModelSpec, backend: str = "auto", threads: int = 0, *, wait_for_compilation: bool = True
+) -> Engine:
+    """Load the model, choose the backend and return an engine that is ready for the default format.
+
+    Args:
+        spec: what to load.
+        backend: ``auto`` or a name in ``BACKENDS``.
+        threads: compute threads; 0 leaves one core free.
+        wait_for_compilation: see ``Engine``.
+
+    Raises:
+        ConfigError: ``unknown_model``.
+        WeightsError: ``weights_missing`` or ``weights_corrupt``.
+        BackendUnavailable: ``unknown_backend`` or ``backend_unavailable``.
+    """
+    from streamgen.engine.engine import Engine
+    from streamgen.engine.select import choose_backend
+    from streamgen.engine.threads import compute_threads, use_threads
+    from streamgen.models import load_model
+    from streamgen.settings import FrameFormat
+
+    count = compute_threads(threads)
+    use_threads(count)
+    model = load_model(spec)
+    chosen, report = choose_backend(model, backend, count)
+    # Measured on two cores: a CPU computes two rows no faster together than one after the other, so the first
+    # session's frame may as well leave early. A GPU is idle most of the time with one row.
+    max_batch = spec.max_batch or (1 if spec.device == "cpu" else 8)
+    engine = Engine(model, chosen, report, max_batch, wait_for_compilation=wait_for_compilation)
+    engine.prepare(FrameFormat(width=spec.width, height=spec.height))
+    return engine

@@ -1,0 +1,82 @@
+"""Prompts as tensors: the cache, the weighted blend, and the transition from one to the next."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streamgen.models.base import Conditioning, Model
+from streamgen.settings import Reading, StreamSettings
+
+__all__ = ["PromptCache", "Transition", "mix", "read_prompts"]
+
+_CACHED_PROMPTS = 256
+
+
+class PromptCache:
+    """Encoded prompts of one model, least recently used out first."""
+
+    def __init__(self, model: Model, capacity: int = _CACHED_PROMPTS) -> None:
+        self._model = model
+        self._capacity = capacity
+        self._encoded: OrderedDict[str, Conditioning] = OrderedDict()
+
+    def encode(self, settings: StreamSettings) -> Conditioning:
+        """The conditioning, unbatched, of the prompts and weights in ``settings``."""
+        prompts = settings.weighted_prompts()
+        return mix([(self._encode(prompt), weight) for prompt, weight in prompts])
+
+    def _encode(self, prompt: str) -> Conditioning:
+        if prompt not in self._encoded:
+            self._encoded[prompt] = self._model.encode_prompt(prompt)
+            if len(self._encoded) > self._capacity:
+                self._encoded.popitem(last=False)
+        self._encoded.move_to_end(prompt)
+        return self._encoded[prompt]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A linear fade between two conditionings.
+
+    Args:
+        start: what it fades from.
+        end: what it fades to.
+        start_s: the clock when it began, seconds.
+        duration_s: how long it takes; 0 is at once.
+    """
+
+    start: Conditioning
+    end: Conditioning
+    start_s: float = 0.0
+    duration_s: float = 0.0
+
+    def at(self, now_s: float) -> Conditioning:
+        """The conditioning at ``now_s``."""
+        if now_s >= self.start_s + self.duration_s:
+            return self.end
+        done = max(0.0, (now_s - self.start_s) / self.duration_s)
+        return mix([(self.start, 1.0 - done), (self.end, done)])
+
+
+def mix(entries: Sequence[tuple[Conditioning, float]]) -> Conditioning:
+    """Weighted sum of conditionings whose weights sum to 1."""
+    if len(entries) == 1:
+        return entries[0][0]
+    names = entries[0][0]
+    return {name: sum(cond[name] * weight for cond, weight in entries) for name in names}  # type: ignore[misc]
+
+
+def read_prompts(model: Model, settings: StreamSettings) -> Reading | None:
+    """How ``model`` read the prompts in force; None when it cannot tell."""
+    understood = 0.0
+    styles: dict[str, float] = {}
+    for prompt, weight in settings.weighted_prompts():
+        reading = model.read_prompt(prompt)
+        if reading is None:
+            return None
+        understood += weight * reading.understood
+        for name, share in reading.styles.items():
+            styles[name] = styles.get(name, 0.0) + weight * share
+    return Reading(understood, styles)

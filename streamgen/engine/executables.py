@@ -1,0 +1,79 @@
+"""Compiled networks by shape, prepared in the background while an eager one serves."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from streamgen.backends.base import Backend, Compiled
+from streamgen.models.base import Model
+from streamgen.settings import FrameFormat
+
+__all__ = ["Executables", "example_inputs"]
+
+_LOG = logging.getLogger(__name__)
+_KEPT_SHAPES = 12
+
+Key = tuple[int, int, int]
+"""(batch, height, width) of the picture."""
+
+
+class Executables:
+    """Hands out the fastest network that is ready for a shape.
+
+    Args:
+        model: whose network is compiled.
+        backend: compiles it.
+        stand_in: serves a shape until its own network is ready; None makes the caller wait instead.
+    """
+
+    def __init__(self, model: Model, backend: Backend, stand_in: Compiled | None) -> None:
+        self.compilations = 0
+        self._model = model
+        self._backend = backend
+        self._stand_in = stand_in
+        self._by_shape: OrderedDict[Key, Future[Compiled]] = OrderedDict()
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
+
+    def prepare(self, format: FrameFormat, batches: tuple[int, ...]) -> list[Future[Compiled]]:
+        """Begin compiling for ``format`` at each batch size; shapes that are known are not compiled again."""
+        return [self._future((batch, format.height, format.width)) for batch in batches]
+
+    def lookup(self, batch: int, format: FrameFormat) -> tuple[Compiled, bool]:
+        """The network to use now, and whether it is the stand-in."""
+        future = self._future((batch, format.height, format.width))
+        if self._stand_in is not None and not future.done():
+            return self._stand_in, True
+        return future.result(), False
+
+    def close(self) -> None:
+        """Stop compiling; networks handed out keep working."""
+        self._compiler.shutdown(wait=True, cancel_futures=True)
+
+    def _future(self, key: Key) -> Future[Compiled]:
+        if key not in self._by_shape:
+            self._by_shape[key] = self._compiler.submit(self._compile, key)
+            if len(self._by_shape) > _KEPT_SHAPES:
+                self._by_shape.popitem(last=False)
+        self._by_shape.move_to_end(key)
+        return self._by_shape[key]
+
+    def _compile(self, key: Key) -> Compiled:
+        self.compilations += 1
+        compiled = self._backend.compile(example_inputs(self._model, *key))
+        _LOG.info("%s is ready for %d x %dx%d", self._backend.name, key[0], key[2], key[1])
+        return compiled
+
+
+def example_inputs(model: Model, batch: int, height: int, width: int) -> tuple[Tensor, ...]:
+    """Inputs of the network's exact shapes, with harmless values: x_t, t, then the conditioning in its order."""
+    device = model.spec.device
+    latents = torch.zeros((batch, *model.latent_shape(height, width)), device=device)
+    cond = {name: tensor.expand(batch, *tensor.shape) for name, tensor in model.encode_prompt("").items()}
+    cond |= model.source_conditioning(latents)
+    t = torch.full((batch,), model.schedule.timesteps(1, 1.0)[0], device=device)
+    return latents, t, *(cond[name].contiguous() for name in model.conditioning_names)

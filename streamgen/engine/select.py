@@ -1,0 +1,115 @@
+"""Choosing a backend and a precision: by name, or by measuring what is here for about a second."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from dataclasses import dataclass
+
+from streamgen.backends import BACKENDS, load_backend
+from streamgen.backends.base import Backend
+from streamgen.engine.executables import example_inputs
+from streamgen.errors import BackendUnavailable
+from streamgen.models.base import Model
+
+__all__ = ["BackendReport", "Candidate", "choose_backend"]
+
+_LOG = logging.getLogger(__name__)
+_BUDGET_S = 0.15
+_SIDE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One row of the table: a backend at a precision.
+
+    Args:
+        backend: name in ``BACKENDS``.
+        dtype: precision; empty when the backend was not measured.
+        ms: median milliseconds of one network call at 256x256, batch 1; None when not measured.
+        note: why it was not measured, or empty.
+    """
+
+    backend: str
+    dtype: str
+    ms: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendReport:
+    """What was chosen, why, and from what."""
+
+    chosen: str
+    dtype: str
+    reason: str
+    candidates: tuple[Candidate, ...] = ()
+
+    def table(self) -> str:
+        """The candidates as lines of text, fastest first."""
+        rows = sorted(self.candidates, key=lambda row: (row.ms is None, row.ms))
+        return "\n".join(
+            f"  {row.backend:9s} {row.dtype:9s} "
+            + (f"{row.ms:7.1f} ms" if row.ms is not None else f"not measured: {row.note}")
+            for row in rows
+        )
+
+
+def choose_backend(model: Model, name: str, threads: int) -> tuple[Backend, BackendReport]:
+    """Pick the backend ``name``, or with ``auto`` the fastest one, at the model's dtype or the fastest one.
+
+    Raises:
+        BackendUnavailable: ``unknown_backend``, or ``backend_unavailable`` with the reason. A backend that was named
+            is never replaced by another.
+    """
+    device, wanted = model.spec.device, model.spec.dtype
+    if name != "auto":
+        reason = load_backend(name).unavailable(device)
+        if reason is not None:
+            raise BackendUnavailable("backend_unavailable", f"backend {name} cannot run: {reason}", field="backend")
+    names = list(BACKENDS) if name == "auto" else [name]
+    measured: dict[tuple[str, str], Backend] = {}
+    rows: list[Candidate] = []
+    for each in names:
+        rows += _measure_one(model, each, wanted, threads, measured, named=name != "auto")
+    fastest = min((row for row in rows if row.ms is not None), key=lambda row: row.ms or 0.0)
+    reason = f"the fastest of {len(measured)} measured at {_SIDE}x{_SIDE}" if len(measured) > 1 else "asked for"
+    report = BackendReport(fastest.backend, fastest.dtype, reason, tuple(rows))
+    _LOG.info("backends at %dx%d, %d threads:\n%s", _SIDE, _SIDE, threads, report.table())
+    _LOG.info("using %s in %s: %s", report.chosen, report.dtype, report.reason)
+    return measured[fastest.backend, fastest.dtype], report
+
+
+def _measure_one(
+    model: Model, name: str, wanted: str, threads: int, measured: dict[tuple[str, str], Backend], *, named: bool
+) -> list[Candidate]:
+    """Rows of one backend; what could be measured is added to ``measured``."""
+    kind = load_backend(name)
+    device = model.spec.device
+    unavailable = kind.unavailable(device)
+    if unavailable is not None:
+        return [Candidate(name, "", None, unavailable)]
+    if not named and not kind.quick_to_compile:
+        return [Candidate(name, "", None, f"compiles for many seconds; ask for it with --backend {name}")]
+    dtypes = kind.dtypes(device) if wanted == "auto" else (wanted,)
+    if not kind.quick_to_compile:
+        dtypes = dtypes[-1:]  # compiling once more only to compare would double a long wait
+    rows = []
+    for dtype in dtypes:
+        backend = kind(model.network, device, dtype, threads)
+        measured[name, dtype] = backend
+        rows.append(Candidate(name, dtype, _milliseconds(model, backend)))
+    return rows
+
+
+def _milliseconds(model: Model, backend: Backend) -> float:
+    example = example_inputs(model, 1, _SIDE, _SIDE)
+    call = backend.compile(example)
+    call(*example)
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < _BUDGET_S:
+        began = time.perf_counter()
+        call(*example)
+        times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times)
