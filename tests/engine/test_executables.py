@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import threading
+
+import torch
+from torch import Tensor
+
+from streamgen.backends.base import Backend, Compiled
+from streamgen.config import ModelSpec
+from streamgen.engine.engine import Engine
+from streamgen.engine.executables import example_inputs
+from streamgen.engine.select import BackendReport
+from streamgen.frames import Frame, Pixels
+from streamgen.settings import FrameFormat, StreamSettings
+from tests.engine.toy import ToyModel
+
+SMALL = FrameFormat(width=128, height=128)
+
+
+class SlowBackend(Backend):
+    """Compiles when the test allows it; its network returns black."""
+
+    name = "slow"
+
+    def __init__(self, model: ToyModel) -> None:
+        super().__init__(model.network, "cpu", "float32", 1)
+        self.allowed = threading.Event()
+
+    @classmethod
+    def unavailable(cls, device: str) -> str | None:
+        return None
+
+    def compile(self, example: tuple[Tensor, ...]) -> Compiled:
+        self.allowed.wait(10)
+        return lambda x_t, *rest: torch.full_like(x_t, -1.0)
+
+
+def test_frames_are_served_by_a_stand_in_until_the_network_is_compiled(picture: Pixels) -> None:
+    model = ToyModel(ModelSpec(family="toy"))
+    backend = SlowBackend(model)
+    engine = Engine(model, backend, BackendReport("slow", "float32", ""), 1, wait_for_compilation=False)
+    engine.open("a", SMALL, StreamSettings())
+    [(_, early)] = engine.step([("a", Frame(picture))], 0.0)
+    assert early.warm_up
+    assert early.pixels.any()
+    backend.allowed.set()
+    engine.prepare(SMALL)
+    [(_, late)] = engine.step([("a", Frame(picture))], 0.0)
+    assert not late.warm_up
+    assert not late.pixels.any()
+    engine.close_all()
+
+
+def test_example_inputs_have_the_networks_shapes() -> None:
+    x_t, t, colour, source = example_inputs(ToyModel(ModelSpec(family="toy")), 2, 128, 160)
+    assert (x_t.shape, t.shape, colour.shape, source.shape) == ((2, 3, 128, 160), (2,), (2, 3), (2, 3, 128, 160))

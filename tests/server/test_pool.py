@@ -1,0 +1,192 @@
+"""The real worker process, with random weights of the embedded family."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import torch
+
+from streamgen.config import ServerConfig
+from streamgen.engine import build_engine
+from streamgen.errors import BackendUnavailable, SettingsError, StreamgenError, WeightsError
+from streamgen.frames import Frame, Output, Pixels
+from streamgen.models.tiny import TinyUNet, save_network
+from streamgen.server.pool import Worker
+from streamgen.settings import FrameFormat, Reading, StreamSettings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SMALL = FrameFormat(width=128, height=128)
+PENCIL = StreamSettings(prompt="pencil", seed=3)
+COMIC = StreamSettings(prompt="comic", seed=4, steps=2)
+
+
+class Ear:
+    """Listens to one session and lets a test wait for what it hears."""
+
+    def __init__(self) -> None:
+        self.outputs: asyncio.Queue[Output] = asyncio.Queue()
+        self.applied: asyncio.Queue[tuple[int, Reading | None]] = asyncio.Queue()
+        self.errors: asyncio.Queue[StreamgenError] = asyncio.Queue()
+        self.warnings: asyncio.Queue[str] = asyncio.Queue()
+        self.drops: dict[str, int] = {}
+
+    def on_output(self, output: Output, *, gap: bool, warm_up: bool) -> None:
+        self.outputs.put_nowait(output)
+
+    def on_applied(self, rev: int, reading: Reading | None) -> None:
+        self.applied.put_nowait((rev, reading))
+
+    def on_dropped(self, reason: str, count: int) -> None:
+        self.drops[reason] = self.drops.get(reason, 0) + count
+
+    def on_error(self, error: StreamgenError) -> None:
+        self.errors.put_nowait(error)
+
+    def on_warning(self, code: str, message: str) -> None:
+        self.warnings.put_nowait(code)
+
+
+async def soon(queue: asyncio.Queue) -> object:
+    return await asyncio.wait_for(queue.get(), 60)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> ServerConfig:
+    torch.manual_seed(1)
+    weights = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_network(TinyUNet(2), ["pencil", "comic"], weights)
+    return ServerConfig(weights=weights, backend="eager", threads=1)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def worker(config: ServerConfig) -> AsyncIterator[Worker]:
+    worker = Worker(config)
+    await worker.start()
+    yield worker
+    await worker.stop()
+
+
+def expected(config: ServerConfig, settings: StreamSettings, pixels: Pixels) -> Pixels:
+    """What an engine in this process makes of one frame."""
+    torch.set_num_threads(1)
+    engine = build_engine(config.spec, "eager", 1)
+    engine.open("alone", SMALL, settings)
+    [(_, output)] = engine.step([("alone", Frame(pixels))], 0.0)
+    engine.close_all()
+    return output.pixels
+
+
+async def test_sessions_get_their_own_frames_in_their_own_style_and_never_another_ones(
+    worker: Worker, config: ServerConfig, picture: Pixels
+) -> None:
+    ears = {"a": Ear(), "b": Ear()}
+    sources = {"a": picture, "b": picture[::-1].copy()}
+    settings = {"a": PENCIL, "b": COMIC}
+    wanted = {name: expected(config, settings[name], sources[name]).astype(int) for name in ears}
+    assert np.abs(wanted["a"] - wanted["b"]).mean() > 5
+    for rev, name in enumerate(ears):
+        worker.open(name, SMALL, settings[name], rev, ears[name])
+    for seq in range(6):
+        for name in ears:
+            worker.submit(name, Frame(sources[name], seq=seq, captured_us=1000 + seq))
+        for rev, name in enumerate(ears):
+            output = await soon(ears[name].outputs)
+            assert isinstance(output, Output)
+            assert (output.seq, output.captured_us, output.settings_rev) == (seq, 1000 + seq, rev)
+            # One grey level of slack: which of eager's precisions measured faster may differ between processes.
+            assert np.abs(output.pixels.astype(int) - wanted[name]).mean() < 2
+    for name in ears:
+        worker.close(name)
+
+
+async def test_the_newest_frame_wins_and_every_other_one_is_counted(worker: Worker, picture: Pixels) -> None:
+    ear = Ear()
+    worker.open("busy", SMALL, PENCIL, 1, ear)
+    await soon(ear.applied)
+    for seq in range(50):
+        worker.submit("busy", Frame(picture, seq=seq))
+    made = 1
+    while (await soon(ear.outputs)).seq != 49:
+        made += 1
+    assert made + ear.drops["replaced"] == 50
+    worker.close("busy")
+
+
+async def test_settings_apply_to_every_later_frame(worker: Worker, picture: Pixels) -> None:
+    ear = Ear()
+    worker.open("a", SMALL, PENCIL, 1, ear)
+    worker.update("a", COMIC, 2)
+    worker.submit("a", Frame(picture))
+    output = await soon(ear.outputs)
+    assert isinstance(output, Output)
+    assert output.settings_rev == 2
+    assert (await soon(ear.applied), await soon(ear.applied)) == (
+        (1, Reading(1.0, {"pencil": 1.0})),
+        (2, Reading(1.0, {"comic": 1.0})),
+    )
+    worker.close("a")
+
+
+async def test_a_refused_command_reaches_its_session_and_no_other(worker: Worker, picture: Pixels) -> None:
+    ear, other = Ear(), Ear()
+    worker.open("a", SMALL, PENCIL, 1, ear)
+    worker.open("b", SMALL, PENCIL, 1, other)
+    worker.update("a", PENCIL.model_copy(update={"steps": 9}), 2)
+    assert isinstance(await soon(ear.errors), SettingsError)
+    worker.submit("a", Frame(picture))
+    await soon(ear.outputs)
+    assert other.errors.empty()
+    worker.close("a")
+    worker.close("b")
+
+
+async def test_a_killed_worker_is_replaced_and_its_sessions_go_on(worker: Worker, picture: Pixels) -> None:
+    ear = Ear()
+    worker.open("a", SMALL, COMIC, 5, ear)
+    worker.submit("a", Frame(picture, seq=1))
+    before = await soon(ear.outputs)
+    assert worker._current is not None
+    pid = worker._current.process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert await soon(ear.warnings) == "worker_restarted"
+    worker.submit("a", Frame(picture, seq=2))
+    after = await soon(ear.outputs)
+    assert isinstance(before, Output) and isinstance(after, Output)
+    assert (after.seq, after.settings_rev) == (2, 5)
+    assert np.abs(after.pixels.astype(int) - before.pixels).mean() < 2
+    worker.close("a")
+
+
+async def test_a_stopped_worker_leaves_no_process_and_no_shared_memory(config: ServerConfig, picture: Pixels) -> None:
+    worker, ear = Worker(config), Ear()
+    await worker.start()
+    worker.open("a", SMALL, PENCIL, 1, ear)
+    worker.submit("a", Frame(picture))
+    await soon(ear.outputs)
+    session, current = worker._sessions["a"], worker._current
+    assert current is not None
+    await worker.stop()
+    assert not current.process.is_alive()
+    for slot in (session.inbox, session.outbox):
+        with pytest.raises(FileNotFoundError):
+            SharedMemory(slot.name)
+
+
+async def test_missing_weights_keep_the_worker_from_starting(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no weights file"):
+        await Worker(ServerConfig(weights=tmp_path / "none.safetensors")).start()
+
+
+async def test_an_unavailable_backend_keeps_the_worker_from_starting(config: ServerConfig) -> None:
+    with pytest.raises(BackendUnavailable):
+        await Worker(ServerConfig(weights=config.weights, backend="warp")).start()
