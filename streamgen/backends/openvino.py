@@ -6,6 +6,7 @@ import threading
 import warnings
 from importlib.util import find_spec
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,6 @@ class OpenVinoBackend(Backend):
     """Converts the network once and compiles it for each shape with static dimensions."""
 
     name = "openvino"
-
-    def __init__(self, network: nn.Module, device: str, dtype: str, threads: int) -> None:
-        super().__init__(network, device, dtype, threads)
-        self._graph: Any = None
-        self._convert_once = threading.Lock()
 
     @classmethod
     def unavailable(cls, device: str) -> str | None:
@@ -45,7 +41,7 @@ class OpenVinoBackend(Backend):
     def compile(self, example: tuple[Tensor, ...]) -> Compiled:
         import openvino
 
-        graph = self._converted(example).clone()
+        graph = _converted(self.network, example).clone()
         ports = zip(graph.inputs, example, strict=True)
         graph.reshape({port: openvino.PartialShape(list(tensor.shape)) for port, tensor in ports})
         options = {
@@ -64,13 +60,18 @@ class OpenVinoBackend(Backend):
 
         return call
 
-    def _converted(self, example: tuple[Tensor, ...]) -> Any:
-        """The network as a graph with free dimensions, converted on first use."""
-        import openvino
 
-        with self._convert_once:
-            if self._graph is None:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # the tracer reports shape checks, which hold for every shape
-                    self._graph = openvino.convert_model(self.network, example_input=example)
-        return self._graph
+_GRAPHS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+_CONVERTING = threading.Lock()
+
+
+def _converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    """The network as a graph with free dimensions; converted once, for every precision and shape."""
+    import openvino
+
+    with _CONVERTING:
+        if network not in _GRAPHS:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the tracer reports shape checks, which hold for every shape
+                _GRAPHS[network] = openvino.convert_model(network, example_input=example)
+        return _GRAPHS[network]

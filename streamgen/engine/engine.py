@@ -13,7 +13,7 @@ from streamgen.backends.eager import EagerBackend
 from streamgen.engine.conditioning import PromptCache, Transition, read_prompts
 from streamgen.engine.executables import Executables
 from streamgen.engine.fit import to_pixels, to_tensor
-from streamgen.engine.sampler import sample
+from streamgen.engine.sampler import sample, stack_rows
 from streamgen.engine.select import BackendReport
 from streamgen.engine.state import StreamState, session_noise
 from streamgen.errors import SessionError, SettingsError
@@ -143,9 +143,10 @@ class Engine:
         """Rows of one format to pixels, and whether a stand-in computed any of them."""
         model, format = self.model, rows[0].state.format
         device = model.spec.device
-        source = model.encode_image(torch.cat([to_tensor(row.frame.pixels, format, device) for row in rows]))
+        frames = stack_rows([to_tensor(row.frame.pixels, format, device) for row in rows])
+        source = model.encode_image(frames)
         cond = _stack([row.state.transition.at(now_s) for row in rows]) | model.source_conditioning(source)
-        noise = torch.stack([row.state.noise for row in rows])  # [B, S, C, h, w]
+        noise = [row.state.noise for row in rows]
         stand_ins: list[bool] = []
 
         def denoise(x_t: Tensor, t: Tensor, of_rows: Sequence[int]) -> Tensor:
@@ -194,7 +195,7 @@ def _timesteps(model: Model, settings: StreamSettings) -> list[float]:
 
 
 def _stack(conditionings: Sequence[Conditioning]) -> Conditioning:
-    return {name: torch.stack([cond[name] for cond in conditionings]) for name in conditionings[0]}
+    return {name: stack_rows([cond[name] for cond in conditionings]) for name in conditionings[0]}
 
 
 def _output(row: _Row, pixels: Pixels, warm_up: bool) -> Output:

@@ -13,11 +13,11 @@ __all__ = ["to_pixels", "to_tensor"]
 
 
 def to_tensor(pixels: Pixels, format: FrameFormat, device: str) -> Tensor:
-    """Upload uint8 [H, W, 3] and fit it to the format: float32 [1, 3, height, width] in [-1, 1]."""
+    """Upload uint8 [H, W, 3] and fit it to the format: float32 [3, height, width] in [-1, 1]."""
     picture = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None]  # [1, 3, H, W] uint8, channels_last
     if picture.shape[-2:] != (format.height, format.width):
         picture = _cover(picture, format) if format.fit == "cover" else _contain(picture, format)
-    return picture.float().mul_(2 / 255).sub_(1)
+    return picture[0].float().mul_(2 / 255).sub_(1)
 
 
 def to_pixels(picture: Tensor) -> Pixels:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from streamgen.models.base import NoiseSchedule
 
-__all__ = ["add_noise", "sample"]
+__all__ = ["add_noise", "sample", "stack_rows"]
 
 Denoise = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
 """(x_t [R, C, h, w], t [R], rows) -> x_0 [R, C, h, w]; ``rows`` are the batch rows that x_t and t stand for."""
@@ -28,7 +28,7 @@ def sample(
     denoise: Denoise,
     schedule: NoiseSchedule,
     source: Tensor,
-    noise: Tensor,
+    noise: Sequence[Tensor],
     timesteps: Sequence[Sequence[float]],
 ) -> Tensor:
     """Multistep consistency sampling: denoise to x_0, noise x_0 to the next timestep, repeat.
@@ -40,7 +40,7 @@ def sample(
         denoise: the consistency function.
         schedule: its noise schedule.
         source: [B, C, h, w], latents of the frames.
-        noise: [B, S, C, h, w] with S at least the longest row of ``timesteps``; one slice per step.
+        noise: per row, [S, C, h, w] with S at least the length of that row's timesteps; one slice per step.
         timesteps: per row, descending; rows may differ in length, () returns that row's source.
 
     Returns:
@@ -50,9 +50,15 @@ def sample(
     for step in range(max(map(len, timesteps), default=0)):
         rows = [row for row, of_row in enumerate(timesteps) if len(of_row) > step]
         t = torch.tensor([timesteps[row][step] for row in rows], dtype=torch.float32, device=source.device)
+        noise_now = stack_rows([noise[row][step] for row in rows])
         if len(rows) == len(timesteps):
-            x_0 = denoise(add_noise(schedule, x_0, noise[:, step], t), t, rows)
+            x_0 = denoise(add_noise(schedule, x_0, noise_now, t), t, rows)
         else:
-            x_t = add_noise(schedule, x_0[rows], noise[rows, step], t)
+            x_t = add_noise(schedule, x_0[rows], noise_now, t)
             x_0 = x_0.index_copy(0, torch.tensor(rows, device=source.device), denoise(x_t, t, rows))
     return x_0
+
+
+def stack_rows(rows: Sequence[Tensor]) -> Tensor:
+    """Tensors [...] of B rows as one [B, ...]; a single row, the usual case on a CPU, is not copied."""
+    return rows[0][None] if len(rows) == 1 else torch.stack(list(rows))

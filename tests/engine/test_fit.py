@@ -10,20 +10,20 @@ from streamgen.settings import FrameFormat
 
 def test_a_frame_of_the_right_size_comes_back_bit_for_bit(picture: Pixels) -> None:
     tensor = to_tensor(picture, FrameFormat(width=128, height=128), "cpu")
-    assert tensor.shape == (1, 3, 128, 128)
+    assert tensor.shape == (3, 128, 128)
     assert float(tensor.min()) >= -1 and float(tensor.max()) <= 1
-    np.testing.assert_array_equal(to_pixels(tensor[0]), picture)
+    np.testing.assert_array_equal(to_pixels(tensor), picture)
 
 
 def test_cover_fills_the_format_from_the_middle_of_the_frame() -> None:
     wide = np.zeros((128, 384, 3), np.uint8)
     wide[:, 128:256] = 200
-    assert (to_pixels(to_tensor(wide, FrameFormat(width=128, height=128), "cpu")[0]) == 200).all()
+    assert (to_pixels(to_tensor(wide, FrameFormat(width=128, height=128), "cpu")) == 200).all()
 
 
 def test_contain_shows_the_whole_frame_with_black_around_it() -> None:
     wide = np.full((128, 256, 3), 200, np.uint8)
-    fitted = to_pixels(to_tensor(wide, FrameFormat(width=256, height=256, fit="contain"), "cpu")[0])
+    fitted = to_pixels(to_tensor(wide, FrameFormat(width=256, height=256, fit="contain"), "cpu"))
     assert (fitted[:64] == 0).all() and (fitted[192:] == 0).all()
     assert (fitted[64:192] == 200).all()
 
@@ -33,10 +33,10 @@ def test_contain_shows_the_whole_frame_with_black_around_it() -> None:
 def test_any_frame_size_fits_any_format(fit: str, shape: tuple[int, int]) -> None:
     pixels = np.full((*shape, 3), 90, np.uint8)
     tensor = to_tensor(pixels, FrameFormat.model_validate({"width": 160, "height": 128, "fit": fit}), "cpu")
-    assert tensor.shape == (1, 3, 128, 160)
+    assert tensor.shape == (3, 128, 160)
 
 
 def test_values_outside_the_range_are_clipped() -> None:
     tensor = to_tensor(np.zeros((128, 128, 3), np.uint8), FrameFormat(width=128, height=128), "cpu")
-    assert (to_pixels(tensor[0] - 3) == 0).all()
-    assert (to_pixels(tensor[0] + 5) == 255).all()
+    assert (to_pixels(tensor - 3) == 0).all()
+    assert (to_pixels(tensor + 5) == 255).all()

@@ -25,7 +25,7 @@ def test_every_step_denoises_what_the_one_before_it_made() -> None:
         seen.append((t.tolist(), list(rows)))
         return torch.full_like(x_t, float(len(seen)))
 
-    noise = torch.zeros(2, 3, 1, 2, 2)
+    noise = [torch.zeros(3, 1, 2, 2)] * 2
     x_0 = sample(denoise, SCHEDULE, torch.zeros(2, 1, 2, 2), noise, [[1.5], [1.5, 1.0, 0.5]])
     assert seen == [([1.5, 1.5], [0, 1]), ([1.0], [1]), ([0.5], [1])]
     assert x_0[0].unique().tolist() == [1.0]
@@ -38,4 +38,4 @@ def test_a_row_without_timesteps_is_its_source() -> None:
     def denoise(x_t: Tensor, t: Tensor, rows: Sequence[int]) -> Tensor:
         raise AssertionError("nothing to denoise")
 
-    torch.testing.assert_close(sample(denoise, SCHEDULE, source, torch.zeros(1, 1, 1, 4, 4), [[]]), source)
+    torch.testing.assert_close(sample(denoise, SCHEDULE, source, [torch.zeros(1, 1, 4, 4)], [[]]), source)
