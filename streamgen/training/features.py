@@ -1,0 +1,55 @@
+"""Perceptual features: SqueezeNet 1.0 (Iandola et al. 2016), cut after fire7."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["CONTENT_TAP", "STRUCTURE_TAPS", "TAPS", "Features"]
+
+TAPS = ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7")
+STRUCTURE_TAPS = ("fire3", "fire6")
+CONTENT_TAP = "fire6"
+
+_POOL_AFTER = ("conv1", "fire4")
+# The Caffe model reads BGR in [0, 255] less the ImageNet mean.
+_MEAN_BGR = (104.0, 117.0, 123.0)
+
+
+class Features:
+    """The network read from `squeezenet_v1_0_dc.npz`. Its weights never change; gradients flow to the pictures."""
+
+    def __init__(self, archive: Path) -> None:
+        """Read the weights. Raises `FileNotFoundError` or `KeyError` when the archive is missing or another one."""
+        with np.load(archive) as arrays:
+            self._weights = {
+                name.removeprefix("c."): torch.from_numpy(arrays[name].astype(np.float32))
+                for name in arrays.files
+                if name.startswith("c.")
+            }
+        self._mean = torch.tensor(_MEAN_BGR).view(1, 3, 1, 1)
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Features of [B, 3, H, W] in [-1, 1], by tap: conv1 [B, 96, H/2, W/2] to fire7 [B, 384, H/8, W/8]."""
+        x = (images.flip(1) + 1) * 127.5 - self._mean
+        taps: dict[str, Tensor] = {}
+        for tap in TAPS:
+            x = self._conv(x, "conv1", stride=2) if tap == "conv1" else self._fire(x, tap)
+            taps[tap] = x
+            if tap in _POOL_AFTER:
+                x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)
+        return taps
+
+    def _fire(self, x: Tensor, name: str) -> Tensor:
+        squeezed = self._conv(x, f"{name}_conv1x1_1")
+        narrow = self._conv(squeezed, f"{name}_conv1x1_2")
+        wide = self._conv(squeezed, f"{name}_conv3x3_2", padding=1)
+        return torch.cat([narrow, wide], dim=1)
+
+    def _conv(self, x: Tensor, name: str, stride: int = 1, padding: int = 0) -> Tensor:
+        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        return F.relu(F.conv2d(x, weight, bias, stride=stride, padding=padding))

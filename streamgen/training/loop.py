@@ -1,0 +1,153 @@
+"""The training loop: draw examples, imitate or be judged by a painting, step, average."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from streamgen.models.tiny import TinyUNet
+from streamgen.training.checkpoint import Run
+from streamgen.training.data import Photos
+from streamgen.training.examples import Examples, Exercise, compose, draw_examples
+from streamgen.training.features import Features
+from streamgen.training.losses import (
+    Taps,
+    content_distance,
+    grams,
+    imitation_loss,
+    painting_loss,
+    structure_distance,
+    temporal_distance,
+    texture_distance,
+)
+from streamgen.training.recipe import STYLES
+from streamgen.training.teachers import Teachers
+
+__all__ = ["Lesson", "Plan", "School", "train_step"]
+
+_BATCH = 5
+_TWINS = 2
+_TEMPORAL_WEIGHT = 0.6
+_PEAK_RATE = 1.2e-3
+_LAST_RATE = 2e-5
+_WARM_UP_STEPS = 100
+_COOL_DOWN_FROM = 0.55
+_GRADIENT_NORM = 1.0
+_LONGEST_STEP_S = 10.0
+_MEMORY = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When to stop: after `steps` steps or `minutes` of training, whichever comes first."""
+
+    steps: int
+    minutes: float
+
+    def done(self, run: Run) -> float:
+        """The share of the plan that is behind the run; 1 or more when it is over."""
+        return max(run.step / self.steps, run.trained_s / 60 / self.minutes)
+
+    def rate(self, run: Run) -> float:
+        """Learning rate: a short ramp, a plateau, then a cosine down to almost nothing."""
+        ramp = min(1.0, (run.step + 1) / _WARM_UP_STEPS)
+        late = min(1.0, max(0.0, (self.done(run) - _COOL_DOWN_FROM) / (1 - _COOL_DOWN_FROM)))
+        return ramp * (_LAST_RATE + (_PEAK_RATE - _LAST_RATE) * (1 + math.cos(math.pi * late)) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class School:
+    """What a run learns from."""
+
+    photos: Photos
+    teachers: Teachers
+    features: Features
+
+    @classmethod
+    def open(cls, data: Path) -> School:
+        """Read the data folder. Raises `ConfigError` or `FileNotFoundError` when something is missing."""
+        features = Features(data / "features" / "squeezenet_v1_0_dc.npz")
+        return cls(Photos(data, "train"), Teachers(data, features), features)
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one step showed: the losses by style and the temporal distance."""
+
+    losses: dict[str, float]
+    temporal: float
+
+
+def train_step(run: Run, school: School, plan: Plan) -> Lesson:
+    """Draw one batch, take one optimiser step and update the averaged weights in place."""
+    began_s = time.monotonic()
+    examples = draw_examples(school.photos, school.teachers, run.random, _BATCH, _TWINS)
+    with torch.no_grad():
+        exercise = compose(examples, lambda x_t, t, style, source: _render(run.average, x_t, t, style, source))
+    picture = _render(run.network, exercise.x_t, examples.t, examples.style, examples.source)
+    losses = _judge(school, examples, exercise, picture)
+    twins = examples.twins
+    temporal = temporal_distance(picture[:twins], picture[-twins:], examples.shift).mean()
+    _descend(run, losses.mean() + _TEMPORAL_WEIGHT * temporal, plan.rate(run))
+    run.step += 1
+    # A process that was stopped and continued must not believe that it trained meanwhile.
+    run.trained_s += min(time.monotonic() - began_s, _LONGEST_STEP_S)
+    return _remember(run, examples, losses.detach(), float(temporal.detach()))
+
+
+def _render(network: TinyUNet, x_t: Tensor, t: Tensor, style: Tensor, source: Tensor) -> Tensor:
+    x_t, source = (x.contiguous(memory_format=torch.channels_last) for x in (x_t, source))
+    with torch.autocast("cpu", torch.bfloat16):
+        picture: Tensor = network(x_t, t, network.styles[style], source)
+    return picture.float()
+
+
+def _judge(school: School, examples: Examples, exercise: Exercise, picture: Tensor) -> Tensor:
+    imitate = exercise.imitate
+    reference = torch.where(imitate[:, None, None, None], exercise.goal, examples.clean)
+    with torch.autocast("cpu", torch.bfloat16):
+        taps = school.features(picture)
+        found = grams(taps)
+        with torch.no_grad():
+            reference_taps = school.features(reference)
+            wanted = _wanted_grams(school, examples, imitate, grams(reference_taps))
+    texture = texture_distance(found, wanted)
+    imitation = imitation_loss(picture, reference, texture, structure_distance(taps, reference_taps))
+    if bool(imitate.all()):
+        return imitation
+    painting = painting_loss(picture, reference, texture, content_distance(taps, reference_taps))
+    return torch.where(imitate, imitation, painting)
+
+
+def _wanted_grams(school: School, examples: Examples, imitate: Tensor, found: Taps) -> Taps:
+    """The references' Gram matrices, but the paintings' in the rows that paintings judge."""
+    for row in (~imitate).nonzero().flatten().tolist():
+        painting = school.teachers.grams(STYLES[int(examples.style[row])])
+        for tap, matrix in painting.items():
+            found[tap][row] = matrix[0]
+    return found
+
+
+def _descend(run: Run, loss: Tensor, rate: float) -> None:
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(run.network.parameters(), _GRADIENT_NORM)
+    run.optimizer.step()
+    keep = min(0.999, (run.step + 1) / (run.step + 10))
+    with torch.no_grad():
+        for mean, value in zip(run.average.parameters(), run.network.parameters(), strict=True):
+            mean.lerp_(value, 1 - keep)
+
+
+def _remember(run: Run, examples: Examples, losses: Tensor, temporal: float) -> Lesson:
+    seen = {STYLES[i].name: loss for i, loss in zip(examples.style.tolist(), losses.tolist(), strict=True)}
+    for name, loss in seen.items():
+        run.losses[name] = _MEMORY * run.losses.get(name, loss) + (1 - _MEMORY) * loss
+    return Lesson(seen, temporal)
