@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -33,14 +35,11 @@ class OpenVinoBackend(Backend):
 
     @classmethod
     def dtypes(cls, device: str) -> tuple[str, ...]:
-        from openvino import Core
-
-        fast = "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        fast = "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("float32", "bfloat16") if fast else ("float32",)
 
     def compile(self, example: tuple[Tensor, ...]) -> Compiled:
-        import openvino
-
+        openvino = _openvino()
         graph = _converted(self.network, example).clone()
         ports = zip(graph.inputs, example, strict=True)
         graph.reshape({port: openvino.PartialShape(list(tensor.shape)) for port, tensor in ports})
@@ -67,11 +66,18 @@ _CONVERTING = threading.Lock()
 
 def _converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
     """The network as a graph with free dimensions; converted once, for every precision and shape."""
-    import openvino
-
     with _CONVERTING:
         if network not in _GRAPHS:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the tracer reports shape checks, which hold for every shape
-                _GRAPHS[network] = openvino.convert_model(network, example_input=example)
+                _GRAPHS[network] = _openvino().convert_model(network, example_input=example)
         return _GRAPHS[network]
+
+
+def _openvino() -> Any:
+    """The package without its telemetry, which by default reports every conversion to its maker.
+
+    Its tools use a stub when the module cannot be imported; a None in ``sys.modules`` is how Python says that.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_module("openvino")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -89,3 +91,11 @@ def test_a_missing_device_or_compiler_is_given_as_the_reason(monkeypatch: pytest
     assert EagerBackend.unavailable("cuda") == "torch finds no CUDA device"
     monkeypatch.setenv("PATH", "")
     assert "C++ compiler" in str(InductorBackend.unavailable("cpu"))
+
+
+def test_openvino_tells_nobody_what_it_converts(network: TinyUNet) -> None:
+    kind = load_backend("openvino")
+    if reason := kind.unavailable("cpu"):
+        pytest.skip(reason)
+    kind(network, "cpu", "float32", 1).compile(inputs(network, 1, 128, 128))
+    assert sys.modules["openvino_telemetry"] is None
