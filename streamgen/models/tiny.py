@@ -1,10 +1,15 @@
 """The embedded model: one small image-to-image consistency network in pixel space.
 
-The parametrisation is TrigFlow (Lu & Song 2024, "Simplifying, stabilizing and scaling continuous-time consistency
-models"): x_t = cos(t) x_0 + sin(t) z with t in [0, pi/2], and f(x_t, t) = cos(t) x_t - sin(t) F(x_t, t, ...), so that
-f(x, 0) = x holds exactly (the boundary condition of Song et al. 2023). Unlike there, z has unit variance and F sees the
-source picture and a style vector, and the training targets are teachers' pictures of that source: see
-`streamgen/training`.
+The noise process is TrigFlow's (Lu & Song 2024, "Simplifying, stabilizing and scaling continuous-time consistency
+models"): x_t = cos(t) x_0 + sin(t) z with t in [0, pi/2] and z of unit variance. The function is
+
+    f(x_t, t) = c_skip(t) x_t - c_out(t) F(x_t, t, style, source)
+    c_skip = s^2 cos(t) / (s^2 cos(t)^2 + sin(t)^2),    c_out = sin(t) / sqrt(s^2 cos(t)^2 + sin(t)^2)
+
+so that f(x, 0) = x holds exactly (the boundary condition of Song et al. 2023). With s = 1 this is TrigFlow's cos(t) and
+sin(t). Here s is 0.1: it stands for what is still unknown of x_0 once the source is seen, and the source tells F nearly
+everything, so x_t is trusted only where its noise is smaller than that. With s = 1, F would have to carry the noise of
+every pixel through its narrow middle to take it out again, and a grain stayed in the picture.
 """
 
 from __future__ import annotations
@@ -38,6 +43,7 @@ _MIDDLE_BLOCKS = 4
 _EMBEDDING = 128
 _FREQUENCIES = 8
 _HEAD = 8
+_UNKNOWN = 0.1
 
 
 class ConditionalNorm(nn.Module):
@@ -87,6 +93,9 @@ class TinyUNet(nn.Module):
         self.register_buffer("frequencies", torch.arange(1.0, _FREQUENCIES + 1), persistent=False)
         self.time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, _EMBEDDING), nn.SiLU(), nn.Linear(_EMBEDDING, _EMBEDDING))
         self.style = nn.Linear(STYLE_WIDTH, _EMBEDDING)
+        # Instance normalisation forgets a picture's own colour; these two carry it past.
+        self.colour = nn.Linear(3, _EMBEDDING)
+        self.tint = nn.Linear(_EMBEDDING, 9)
         self.stem = nn.Conv2d(2 * 3 * _UNSHUFFLE**2, fine, 3, padding=1)
         self.down_fine = ResidualBlock(fine)
         self.to_mid = nn.Conv2d(fine, mid, 3, stride=2, padding=1)
@@ -101,6 +110,9 @@ class TinyUNet(nn.Module):
         self.head = nn.Conv2d(fine, _HEAD * _UNSHUFFLE**2, 3, padding=1)
         self.full = nn.Conv2d(_HEAD, 3, 3, padding=1)
         _initialise_subpixels_alike(self.head)
+        for late in (self.colour, self.tint):
+            nn.init.zeros_(late.weight)
+            nn.init.zeros_(late.bias)
 
     def forward(self, x_t: Tensor, t: Tensor, style: Tensor, source: Tensor) -> Tensor:
         """Denoise once.
@@ -114,14 +126,14 @@ class TinyUNet(nn.Module):
         Returns:
             x_0 [B, 3, H, W], about [-1, 1], in x_t's dtype.
         """
-        embedding = self._embed(t, style)
-        alpha, sigma = (f(t).to(x_t.dtype)[:, None, None, None] for f in (torch.cos, torch.sin))
-        return alpha * x_t - sigma * self._raw(x_t, source, embedding)
+        embedding = self._embed(t, style, source)
+        skip, out = (scale.to(x_t.dtype)[:, None, None, None] for scale in _scales(t))
+        return skip * x_t - out * self._raw(x_t, source, embedding)
 
-    def _embed(self, t: Tensor, style: Tensor) -> Tensor:
+    def _embed(self, t: Tensor, style: Tensor, source: Tensor) -> Tensor:
         angles = t[:, None] * self.frequencies
         waves = torch.cat([torch.cos(angles), torch.sin(angles)], dim=1)
-        return cast(Tensor, self.time(waves.to(style.dtype)) + self.style(style))
+        return cast(Tensor, self.time(waves.to(style.dtype)) + self.style(style) + self.colour(source.mean((2, 3))))
 
     def _raw(self, x_t: Tensor, source: Tensor, embedding: Tensor) -> Tensor:
         fine = self.stem(F.pixel_unshuffle(torch.cat([x_t, source], dim=1), _UNSHUFFLE))
@@ -133,7 +145,15 @@ class TinyUNet(nn.Module):
         x = self.up_mid(F.interpolate(self.from_coarse(x), scale_factor=2.0, mode="nearest") + mid, embedding)
         x = self.up_fine(F.interpolate(self.from_mid(x), scale_factor=2.0, mode="nearest") + fine, embedding)
         x = self.head(F.relu(self.head_norm(x, embedding)))
-        return cast(Tensor, self.full(F.relu(F.pixel_shuffle(x, _UNSHUFFLE))))
+        tinted = self.tint(embedding).view(-1, 3, 3) @ source.flatten(2)
+        return cast(Tensor, self.full(F.relu(F.pixel_shuffle(x, _UNSHUFFLE))) + tinted.view_as(source))
+
+
+def _scales(t: Tensor) -> tuple[Tensor, Tensor]:
+    """c_skip and c_out of t [B]; (1, 0) at 0 and (0, 1) at pi/2."""
+    cosine, sine = torch.cos(t), torch.sin(t)
+    variance = _UNKNOWN**2 * cosine**2 + sine**2
+    return _UNKNOWN**2 * cosine / variance, sine / torch.sqrt(variance)
 
 
 def _initialise_subpixels_alike(conv: nn.Conv2d) -> None:

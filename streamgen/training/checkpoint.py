@@ -6,6 +6,7 @@ import copy
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ def load_checkpoint(run: Run, path: Path) -> None:
         run.network.load_state_dict(state["network"])
         run.average.load_state_dict(state["average"])
         run.optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, ValueError, UnpicklingError) as error:
         raise ConfigError("checkpoint_unusable", f"{path} is no checkpoint of this network", field="resume") from error
     run.random.bit_generator.state = json.loads(state["random"])
     run.step, run.trained_s, run.losses = state["step"], state["trained_s"], state["losses"]

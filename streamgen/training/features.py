@@ -1,4 +1,4 @@
-"""Perceptual features: SqueezeNet 1.0 (Iandola et al. 2016), cut after fire7."""
+"""Perceptual features: SqueezeNet 1.0 (Iandola et al. 2016) cut after fire7 to learn by, VGG16 to judge by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["CONTENT_TAP", "STRUCTURE_TAPS", "TAPS", "Features"]
+__all__ = ["CONTENT_TAP", "STRUCTURE_TAPS", "TAPS", "Features", "JudgeFeatures"]
 
 TAPS = ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7")
 STRUCTURE_TAPS = ("fire3", "fire6")
@@ -53,3 +53,31 @@ class Features:
     def _conv(self, x: Tensor, name: str, stride: int = 1, padding: int = 0) -> Tensor:
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
         return F.relu(F.conv2d(x, weight, bias, stride=stride, padding=padding))
+
+
+class JudgeFeatures:
+    """VGG16 (Simonyan & Zisserman 2015) cut at conv4_1, as HED fine-tuned it; no loss has ever seen it."""
+
+    taps = ("conv1_2", "conv2_2", "conv3_3", "conv4_1")
+    content_tap = "conv4_1"
+
+    _LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3", "conv4_1")
+    _POOL_AFTER = ("conv1_2", "conv2_2", "conv3_3")
+
+    def __init__(self, archive: Path) -> None:
+        """Read `vgg16_hed_to_conv4_1_fp16.npz`. Raises `FileNotFoundError` when it is missing."""
+        with np.load(archive) as arrays:
+            self._weights = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
+        self._mean = torch.tensor(_MEAN_BGR).view(1, 3, 1, 1)
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Features of [B, 3, H, W] in [-1, 1], by tap: conv1_2 [B, 64, H, W] to conv4_1 [B, 512, H/8, W/8]."""
+        x = (images.flip(1) + 1) * 127.5 - self._mean
+        taps: dict[str, Tensor] = {}
+        for layer in self._LAYERS:
+            x = F.relu(F.conv2d(x, self._weights[f"{layer}.weight"], self._weights[f"{layer}.bias"], padding=1))
+            if layer in self.taps:
+                taps[layer] = x
+            if layer in self._POOL_AFTER:
+                x = F.max_pool2d(x, 2)
+        return taps

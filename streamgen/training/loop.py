@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from streamgen.errors import ConfigError
 from streamgen.models.tiny import TinyUNet
 from streamgen.training.checkpoint import Run
 from streamgen.training.data import Photos
@@ -70,9 +71,13 @@ class School:
 
     @classmethod
     def open(cls, data: Path) -> School:
-        """Read the data folder. Raises `ConfigError` or `FileNotFoundError` when something is missing."""
-        features = Features(data / "features" / "squeezenet_v1_0_dc.npz")
-        return cls(Photos(data, "train"), Teachers(data, features), features)
+        """Read the data folder. Raises `ConfigError` when something is missing."""
+        photos = Photos(data, "train")
+        try:
+            features = Features(data / "features" / "squeezenet_v1_0_dc.npz")
+            return cls(photos, Teachers(data, features), features)
+        except FileNotFoundError as error:
+            raise ConfigError("data_missing", f"no {error.filename}", field="data") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def imitation_loss(picture: Tensor, goal: Tensor, texture: Tensor, structure: Te
     """How far pictures [B, 3, H, W] are from the goal in texture [B], structure [B], colour and line. [B]."""
     low_pass = _mean((F.avg_pool2d(picture, 8) - F.avg_pool2d(goal, 8)).abs())
     lines = _mean((picture - goal).abs())
-    return 0.25 * texture + 0.3 * structure + low_pass + 0.7 * lines + 2.0 * grid_distance(picture, goal)
+    return 0.25 * texture + 0.3 * structure + 1.5 * low_pass + 0.7 * lines + 2.0 * grid_distance(picture, goal)
 
 
 def painting_loss(picture: Tensor, source: Tensor, texture: Tensor, content: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def painting_loss(picture: Tensor, source: Tensor, texture: Tensor, content: Ten
     variation = _mean(picture.diff(dim=2).abs()) + _mean(picture.diff(dim=3).abs())
     out_of_range = _mean(F.relu(picture.abs() - 1))
     grid = grid_distance(picture, source)
-    return 5.0 * texture + 0.7 * content + 0.5 * light + 0.1 * variation + 2.0 * grid + out_of_range
+    return 15.0 * texture + 0.7 * content + 0.5 * light + 0.1 * variation + 2.0 * grid + out_of_range
 
 
 def grid_distance(picture: Tensor, reference: Tensor) -> Tensor:
@@ -81,7 +81,8 @@ def grid_distance(picture: Tensor, reference: Tensor) -> Tensor:
     A pattern that repeats every four pixels is the cheapest texture the network can make, and a Gram matrix cannot tell
     it from brush strokes. Its mark is that the 16 places of a cell differ on average over a neighbourhood.
     """
-    cells = F.pixel_unshuffle(picture - reference, _CELL).unflatten(1, (3, _CELL**2))
+    batch, _, height, width = picture.shape
+    cells = F.pixel_unshuffle(picture - reference, _CELL).view(batch, 3, _CELL**2, height // _CELL, width // _CELL)
     uneven = (cells - cells.mean(2, keepdim=True)).flatten(1, 2)
     return _mean(F.avg_pool2d(uneven, 8).abs())
 

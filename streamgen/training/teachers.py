@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,6 @@ from torch import Tensor
 
 from streamgen.training.classical import CLASSICAL
 from streamgen.training.data import Pixels, read_picture, to_tensor
-from streamgen.training.features import Features
 from streamgen.training.losses import Taps, grams
 from streamgen.training.multistyle import MultiStyle
 from streamgen.training.recipe import STYLES, Style
@@ -23,8 +23,11 @@ _PAINTING_HEIGHT = 320
 class Teachers:
     """The teachers of every style in `STYLES`, read from the data folder."""
 
-    def __init__(self, data: Path, features: Features) -> None:
-        """Read the network and the paintings. Raises `FileNotFoundError` when one is missing."""
+    def __init__(self, data: Path, features: Callable[[Tensor], Taps]) -> None:
+        """Read the network and the paintings, whose Gram matrices are of `features`.
+
+        Raises `FileNotFoundError` when one is missing.
+        """
         self._network = MultiStyle(data / "teachers" / "multistyle26.npz")
         self._grams = {
             style.name: _painting_grams(data / "paintings" / f"{style.key}.webp", features)
@@ -45,7 +48,7 @@ class Teachers:
         return self._grams[style.name]
 
 
-def _painting_grams(path: Path, features: Features) -> Taps:
+def _painting_grams(path: Path, features: Callable[[Tensor], Taps]) -> Taps:
     painting = read_picture(path)
     height, width = painting.shape[:2]
     size = (round(width * _PAINTING_HEIGHT / height), _PAINTING_HEIGHT)

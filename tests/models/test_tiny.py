@@ -188,3 +188,9 @@ def test_the_packaged_weights_give_every_style_its_own_look() -> None:
     )
     distances = torch.cdist(x_0.flatten(1), x_0.flatten(1), p=1) / x_0[0].numel()
     assert distances[~torch.eye(rows, dtype=torch.bool)].min() > 0.05
+
+
+def test_a_network_that_learnt_nothing_of_colour_yet_still_sees_the_frame(network: TinyUNet) -> None:
+    x_t, source, style = noisy()
+    t = torch.tensor([math.pi / 2])
+    assert not torch.allclose(network(x_t, t, style, source), network(x_t, t, style, source.flip(3)))
