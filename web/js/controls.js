@@ -1,0 +1,132 @@
+// Controls made from a JSON Schema: sliders, number fields with a dice, choices and switches.
+
+import { make } from "./dom.js";
+
+/**
+ * @typedef {{type?: string, title?: string, description?: string, default?: unknown, minimum?: number,
+ *   maximum?: number, multipleOf?: number, step?: number, enum?: string[]}} Property
+ * @typedef {{root: HTMLElement, set: (value: unknown) => void}} Control
+ * @typedef {(value: unknown) => void} OnInput
+ */
+
+const SLIDER_SPAN = 100_000;
+let made = 0;
+
+/** Whether this property gets a control; texts and lists have places of their own. @param {Property} property */
+export function hasControl({ type, enum: choices }) {
+  return Boolean(choices) || type === "number" || type === "integer" || type === "boolean";
+}
+
+/** @param {string} name @param {Property} property @param {OnInput} onInput @returns {Control} */
+export function control(name, property, onInput) {
+  const { type, minimum = 0, maximum = Infinity, enum: choices } = property;
+  if (choices) return choice(name, property, onInput);
+  if (type === "boolean") return toggle(name, property, onInput);
+  return maximum - minimum <= SLIDER_SPAN ? slider(name, property, onInput) : numberField(name, property, onInput);
+}
+
+/** Show on the track how far a slider stands. @param {HTMLInputElement} range */
+export function fill(range) {
+  const [min, max] = [Number(range.min), Number(range.max)];
+  range.style.setProperty("--filled", `${((Number(range.value) - min) / (max - min)) * 100}%`);
+}
+
+/** @param {string} name @param {Property} property @param {string} className */
+function frame(name, { title, description }, className = "control") {
+  const id = `control-${++made}-${name}`;
+  const label = make("label", { htmlFor: id }, title ?? name);
+  const root = make("div", { className, title: description ?? "" }, label);
+  return { id, root };
+}
+
+/** @param {string} name @param {Property} property @param {OnInput} onInput @returns {Control} */
+function slider(name, property, onInput) {
+  const { id, root } = frame(name, property);
+  const { minimum = 0, maximum = 1, multipleOf, type } = property;
+  const step = property.step ?? multipleOf ?? (type === "integer" ? 1 : 0.01);
+  const range = make("input", { type: "range", id, min: `${minimum}`, max: `${maximum}`, step: `${step}` });
+  range.dataset.setting = name;
+  range.ariaDescription = property.description ?? null;
+  const output = make("output", {});
+  output.htmlFor.add(id);
+  const show = () => {
+    output.value = shown(name, Number(range.value), step);
+    range.setAttribute("aria-valuetext", output.value);
+    fill(range);
+  };
+  const set = (/** @type {unknown} */ value) => {
+    range.value = String(value);
+    show();
+  };
+  range.addEventListener("input", () => {
+    show();
+    onInput(Number(range.value));
+  });
+  root.append(output, range);
+  set(property.default ?? minimum);
+  return { root, set };
+}
+
+/** Units stand in the names. @param {string} name @param {number} value @param {number} step */
+function shown(name, value, step) {
+  if (name.endsWith("_ms")) return value < 1000 ? `${value} ms` : `${value / 1000} s`;
+  if (name.endsWith("_fps")) return `${value} fps`;
+  return step < 1 ? value.toFixed(2) : String(value);
+}
+
+/** @param {string} name @param {Property} property @param {OnInput} onInput @returns {Control} */
+function numberField(name, property, onInput) {
+  const { id, root } = frame(name, property, "control inline");
+  const { minimum = 0, maximum = 2 ** 32 - 1 } = property;
+  const input = make("input", { type: "number", id, className: "text", min: `${minimum}`, max: `${maximum}`, step: "1" });
+  input.dataset.setting = name;
+  input.ariaDescription = property.description ?? null;
+  const dice = make("button", { type: "button", className: "button", ariaLabel: `Random ${(property.title ?? name).toLowerCase()}` });
+  dice.innerHTML = '<svg aria-hidden="true"><use href="#i-dice"/></svg>';
+  input.addEventListener("change", () => input.validity.valid && input.value && onInput(Number(input.value)));
+  dice.addEventListener("click", () => {
+    input.value = String(minimum + Math.floor(Math.random() * Math.min(maximum - minimum + 1, 1_000_000)));
+    onInput(Number(input.value));
+  });
+  root.append(make("div", { className: "field" }, input, dice));
+  const set = (/** @type {unknown} */ value) => {
+    if (document.activeElement !== input) input.value = String(value);
+  };
+  set(property.default ?? minimum);
+  return { root, set };
+}
+
+/** @param {string} name @param {Property} property @param {OnInput} onInput @returns {Control} */
+function choice(name, property, onInput) {
+  const { id, root } = frame(name, property, "control inline");
+  const select = make("select", { id }, ...(property.enum ?? []).map((value) => make("option", { value }, capital(value))));
+  select.dataset.setting = name;
+  select.ariaDescription = property.description ?? null;
+  select.addEventListener("change", () => onInput(select.value));
+  root.append(select);
+  const set = (/** @type {unknown} */ value) => {
+    select.value = String(value);
+  };
+  set(property.default ?? property.enum?.[0]);
+  return { root, set };
+}
+
+/** @param {string} name @param {Property} property @param {OnInput} onInput @returns {Control} */
+function toggle(name, property, onInput) {
+  const { id, root } = frame(name, property);
+  const input = make("input", { type: "checkbox", id, className: "switch" });
+  input.setAttribute("role", "switch");
+  input.dataset.setting = name;
+  input.addEventListener("change", () => onInput(input.checked));
+  root.append(input);
+  const set = (/** @type {unknown} */ value) => {
+    input.checked = Boolean(value);
+  };
+  set(property.default);
+  return { root, set };
+}
+
+/** @param {string} text */
+export function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,127 @@
+// The figures under the picture: latency, rates, drops, and which stage takes the time.
+
+import { byId, make } from "./dom.js";
+import { frameTimes, Rate, STAGES, Window } from "./meter.js";
+
+/** @import {Output, Stats} from "./types.js" */
+
+const SETTLING_MS = 2000;
+const REFRESH_MS = 500;
+
+/** @type {Readonly<Record<typeof STAGES[number], string>>} */
+const NAMES = Object.freeze({
+  capture: "Capture",
+  network: "Network",
+  queue: "Queue",
+  engine: "Engine",
+  encode: "Encode",
+  paint: "Paint",
+});
+
+export class Hud {
+  #total = new Window(300);
+  #stages = STAGES.map((name) => ({ name, times: new Window(300) }));
+  #in = new Rate();
+  #out = new Rate();
+  /** @type {number | null} */ #firstMs = null;
+  /** @type {Stats | null} */ #server = null;
+  #clientDrops = () => 0;
+
+  /** @param {() => number} clientDrops frames this page dropped before sending them */
+  constructor(clientDrops) {
+    this.#clientDrops = clientDrops;
+    byId("hud-legend", HTMLElement).append(...STAGES.map((name) => legendItem(name)));
+    byId("hud-bar", HTMLElement).append(...STAGES.map((name) => stagePart(name)));
+    setInterval(() => this.#show(), REFRESH_MS);
+  }
+
+  /** A new connection or source: measure anew. */
+  restart() {
+    this.#firstMs = null;
+    this.#total.clear();
+    for (const { times } of this.#stages) times.clear();
+  }
+
+  sent() {
+    this.#in.tick(performance.now());
+  }
+
+  /** @param {Stats} stats */
+  stats(stats) {
+    this.#server = stats;
+  }
+
+  /** @param {Output} output just painted */
+  painted(output) {
+    const now = performance.now();
+    this.#out.tick(now);
+    this.#firstMs ??= now;
+    if (now - this.#firstMs < SETTLING_MS) return;
+    const paintedMs = performance.timeOrigin + now;
+    const times = frameTimes(output, paintedMs);
+    this.#total.add(paintedMs - output.capturedUs / 1000);
+    for (const stage of this.#stages) stage.times.add(times[stage.name]);
+  }
+
+  #show() {
+    const now = performance.now();
+    text("hud-p50", whole(this.#total.percentile(0.5)));
+    text("hud-p90", whole(this.#total.percentile(0.9)));
+    text("hud-fps-in", this.#in.perSecond(now).toFixed(1));
+    text("hud-fps-out", this.#out.perSecond(now).toFixed(1));
+    this.#showDrops();
+    this.#showStages();
+    byId("hud", HTMLElement).dataset.measured = String(this.#total.count > 0);
+  }
+
+  #showDrops() {
+    const reasons = this.#server?.drops ?? {};
+    const client = this.#clientDrops();
+    const total = Object.values(reasons).reduce((sum, count) => sum + count, client);
+    const drops = byId("hud-drops", HTMLElement);
+    drops.textContent = String(total);
+    const parts = Object.entries({ "before sending": client, ...reasons }).map(([reason, count]) => `${reason}: ${count}`);
+    drops.title = parts.join("\n");
+  }
+
+  #showStages() {
+    const medians = this.#stages.map(({ name, times }) => ({ name, ms: times.percentile(0.5) || 0 }));
+    const limiting = medians.reduce((most, stage) => (stage.ms > most.ms ? stage : most));
+    const measured = limiting.ms > 0;
+    for (const { name, ms } of medians) {
+      const part = document.querySelector(`.stage-part[data-stage="${name}"]`);
+      if (part instanceof HTMLElement) part.style.flexGrow = String(ms);
+      const item = document.querySelector(`.legend [data-stage="${name}"]`);
+      item?.classList.toggle("limiting", measured && name === limiting.name);
+      if (item) item.textContent = measured ? `${NAMES[name]} ${ms.toFixed(ms < 9.95 ? 1 : 0)}` : NAMES[name];
+    }
+    const told = medians.map(({ name, ms }) => `${NAMES[name]} ${ms.toFixed(1)} ms`).join(", ");
+    byId("hud-bar", HTMLElement).ariaLabel = `Where the time goes: ${measured ? told : "measuring"}`;
+    const backend = this.#server ? ` · ${this.#server.backend}` : "";
+    text("hud-limit", measured ? `Limited by: ${NAMES[limiting.name].toLowerCase()}${backend}` : "Measuring");
+  }
+}
+
+/** @param {string} name */
+function stagePart(name) {
+  const part = make("span", { className: "stage-part" });
+  part.dataset.stage = name;
+  return part;
+}
+
+/** @param {typeof STAGES[number]} name */
+function legendItem(name) {
+  const item = make("li", {}, NAMES[name]);
+  item.dataset.stage = name;
+  return item;
+}
+
+/** @param {string} id @param {string} value */
+function text(id, value) {
+  byId(id, HTMLElement).textContent = value;
+}
+
+/** @param {number} value */
+function whole(value) {
+  return Number.isNaN(value) ? "–" : String(Math.round(value));
+}

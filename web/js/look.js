@@ -1,0 +1,142 @@
+// The look: a prompt, style chips, and a live mix of two prompts.
+
+import { fill } from "./controls.js";
+import { byId, make, press } from "./dom.js";
+
+/** @import {Settings, Updated} from "./types.js" */
+/** @typedef {{prompt: string, weight: number}} BlendEntry */
+
+const TYPING_MS = 250;
+const UNDERSTOOD_ENOUGH = 0.5;
+
+export class Look {
+  #prompt = byId("prompt", HTMLTextAreaElement);
+  #second = byId("prompt-b", HTMLInputElement);
+  #blend = byId("blend", HTMLInputElement);
+  #mix = byId("mix", HTMLInputElement);
+  /** @type {string[]} */ #styles = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #typing;
+
+  /** @param {(patch: Settings) => void} onChange */
+  constructor(onChange) {
+    this.onChange = onChange;
+    for (const field of [this.#prompt, this.#second]) {
+      field.addEventListener("input", () => this.#typed());
+      field.addEventListener("keydown", (event) => {
+        if (!(event instanceof KeyboardEvent)) return;
+        if (event.key === "Escape") field.blur();
+        if (event.key !== "Enter" || event.shiftKey) return;
+        event.preventDefault();
+        this.#changed();
+      });
+    }
+    this.#blend.addEventListener("change", () => {
+      if (this.#blend.checked && !this.#second.value) this.#second.value = this.#other();
+      this.#changed();
+    });
+    this.#mix.addEventListener("input", () => this.#changed());
+    this.#show();
+  }
+
+  focus() {
+    this.#prompt.focus();
+    this.#prompt.select();
+  }
+
+  /** The prompt part of the settings, as it stands on the page. @returns {Settings} */
+  get settings() {
+    const [prompt, second] = [this.#prompt.value.trim(), this.#second.value.trim()];
+    if (!this.#blend.checked) return { prompt, prompts_blend: [] };
+    const share = Number(this.#mix.value) / 100;
+    return { prompt, prompts_blend: [{ prompt, weight: 1 - share }, { prompt: second, weight: share }] };
+  }
+
+  /** Offer these as chips. @param {readonly string[]} styles */
+  offer(styles) {
+    if (styles.join() === this.#styles.join()) return;
+    this.#styles = [...styles];
+    this.#chips("styles", this.#prompt);
+    this.#chips("styles-b", this.#second);
+    this.#show();
+  }
+
+  /** Take over the server's settings, but leave a field alone that is being typed in. @param {Settings} settings */
+  take(settings) {
+    const blend = /** @type {BlendEntry[]} */ (settings.prompts_blend ?? []);
+    const [a, b] = blend.length >= 2 ? blend : [{ prompt: String(settings.prompt ?? ""), weight: 1 }, null];
+    if (document.activeElement !== this.#prompt) this.#prompt.value = a.prompt;
+    this.#blend.checked = b !== null;
+    if (b) {
+      if (document.activeElement !== this.#second) this.#second.value = b.prompt;
+      this.#mix.value = String(Math.round((b.weight / (a.weight + b.weight)) * 100));
+    }
+    this.#show();
+  }
+
+  /** Tell how the prompt was read. @param {Updated} updated */
+  understood({ understood, styles }) {
+    const line = byId("understood", HTMLElement);
+    const low = understood !== null && understood < UNDERSTOOD_ENOUGH && this.#prompt.value.trim() !== "";
+    line.dataset.low = String(low);
+    line.textContent = low ? readAs(styles) : "";
+  }
+
+  #typed() {
+    clearTimeout(this.#typing);
+    this.#show();
+    this.#typing = setTimeout(() => this.#changed(), TYPING_MS);
+  }
+
+  #changed() {
+    clearTimeout(this.#typing);
+    this.#show();
+    this.onChange(this.settings);
+  }
+
+  #other() {
+    return this.#styles.find((style) => style !== this.#prompt.value.trim().toLowerCase()) ?? "";
+  }
+
+  /** @param {string} id @param {HTMLInputElement | HTMLTextAreaElement} field */
+  #chips(id, field) {
+    const chips = this.#styles.map((style) => {
+      const chip = make("button", { type: "button", className: "chip" }, style);
+      chip.addEventListener("click", () => {
+        field.value = style;
+        this.#changed();
+      });
+      return chip;
+    });
+    byId(id, HTMLElement).replaceChildren(...chips);
+  }
+
+  #show() {
+    byId("blend-fields", HTMLElement).hidden = !this.#blend.checked;
+    for (const [id, field] of /** @type {const} */ ([["styles", this.#prompt], ["styles-b", this.#second]])) {
+      const chosen = field.value.trim().toLowerCase();
+      for (const chip of byId(id, HTMLElement).children) {
+        if (chip instanceof HTMLElement) press(chip, chip.textContent === chosen);
+      }
+    }
+    const share = Number(this.#mix.value);
+    byId("mix-a", HTMLOutputElement).value = `${short(this.#prompt.value, "A")} ${100 - share}%`;
+    byId("mix-b", HTMLOutputElement).value = `${short(this.#second.value, "B")} ${share}%`;
+    this.#mix.setAttribute("aria-valuetext", `${100 - share}% first, ${share}% second`);
+    fill(this.#mix);
+  }
+}
+
+/** @param {string} text @param {string} otherwise */
+function short(text, otherwise) {
+  const words = text.trim();
+  return words.length > 12 ? `${words.slice(0, 11)}…` : words || otherwise;
+}
+
+/** "I read that as: comic 60%, pencil 40%". @param {Record<string, number>} styles */
+export function readAs(styles) {
+  const parts = Object.entries(styles)
+    .filter(([, weight]) => weight >= 0.05)
+    .sort(([, a], [, b]) => b - a)
+    .map(([style, weight]) => `${style} ${Math.round(weight * 100)}%`);
+  return parts.length ? `I read that as: ${parts.join(", ")}` : "None of these words is known here; try a style below.";
+}

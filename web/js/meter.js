@@ -1,0 +1,89 @@
+// Figures over the last frames: percentiles and rates. Pure; the clock is passed in.
+
+/** The last `size` values. */
+export class Window {
+  /** @type {number[]} */ #values = [];
+  #next = 0;
+
+  /** @param {number} [size] */
+  constructor(size = 300) {
+    this.size = size;
+  }
+
+  get count() {
+    return this.#values.length;
+  }
+
+  /** @param {number} value */
+  add(value) {
+    this.#values[this.#next] = value;
+    this.#next = (this.#next + 1) % this.size;
+  }
+
+  clear() {
+    this.#values = [];
+    this.#next = 0;
+  }
+
+  /** The value that `share` (0 to 1) of all values do not exceed; NaN when there is none. @param {number} share */
+  percentile(share) {
+    const sorted = [...this.#values].sort((a, b) => a - b);
+    if (!sorted.length) return NaN;
+    return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+  }
+}
+
+/** Events per second over the last `spanMs`. */
+export class Rate {
+  /** @type {number[]} */ #times = [];
+
+  /** @param {number} [spanMs] */
+  constructor(spanMs = 2000) {
+    this.spanMs = spanMs;
+  }
+
+  /** @param {number} nowMs */
+  tick(nowMs) {
+    this.#times.push(nowMs);
+    this.#forget(nowMs);
+  }
+
+  clear() {
+    this.#times = [];
+  }
+
+  /** @param {number} nowMs */
+  perSecond(nowMs) {
+    this.#forget(nowMs);
+    return this.#times.length / (this.spanMs / 1000);
+  }
+
+  /** @param {number} nowMs */
+  #forget(nowMs) {
+    while (this.#times.length && this.#times[0] <= nowMs - this.spanMs) this.#times.shift();
+  }
+}
+
+/** The stages a frame goes through, in order, as keys of `FrameTimes`. */
+export const STAGES = Object.freeze(
+  /** @type {const} */ (["capture", "network", "queue", "engine", "encode", "paint"]),
+);
+
+/** @typedef {Record<typeof STAGES[number], number>} FrameTimes milliseconds */
+
+/** Where one frame's time went. What neither end measured is the network, both ways.
+ * @param {{capturedUs: number, queueUs: number, engineUs: number, encodeUs: number, sentMs: number | null,
+ *   receivedMs: number}} output @param {number} paintedMs @returns {FrameTimes} */
+export function frameTimes(output, paintedMs) {
+  const [queue, engine, encode] = [output.queueUs / 1000, output.engineUs / 1000, output.encodeUs / 1000];
+  const capturedMs = output.capturedUs / 1000;
+  const sentMs = output.sentMs ?? capturedMs;
+  return {
+    capture: Math.max(0, sentMs - capturedMs),
+    network: Math.max(0, output.receivedMs - sentMs - queue - engine - encode),
+    queue,
+    engine,
+    encode,
+    paint: Math.max(0, paintedMs - output.receivedMs),
+  };
+}

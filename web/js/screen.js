@@ -1,0 +1,125 @@
+// The picture on the page: paints outputs, before and after side by side, mirrored or not.
+
+import { byId, press } from "./dom.js";
+import { containBox } from "./sizes.js";
+
+/** @import {Output} from "./types.js" */
+
+const KEY_STEP = 5;
+
+export class Screen {
+  #canvas = byId("screen", HTMLCanvasElement);
+  #picture = byId("picture", HTMLElement);
+  #divider = byId("divider", HTMLElement);
+  #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
+  #at = 50;
+  #split = false;
+  #mirror = false;
+  /** @type {ImageBitmap | null} */ #after = null;
+  /** @type {CanvasImageSource & {width: number, height: number} | null} */ #before = null;
+
+  constructor() {
+    this.#context.imageSmoothingQuality = "high";
+    const follow = (/** @type {PointerEvent} */ event) => {
+      const box = this.#picture.getBoundingClientRect();
+      this.#moveTo(((event.clientX - box.left) / box.width) * 100);
+    };
+    this.#divider.addEventListener("pointerdown", (event) => {
+      this.#divider.setPointerCapture(event.pointerId);
+      this.#divider.onpointermove = follow;
+    });
+    this.#divider.addEventListener("lostpointercapture", () => (this.#divider.onpointermove = null));
+    this.#divider.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  get canvas() {
+    return this.#canvas;
+  }
+  get split() {
+    return this.#split;
+  }
+  get mirror() {
+    return this.#mirror;
+  }
+
+  /** @param {boolean} on */
+  set split(on) {
+    this.#split = on;
+    for (const id of ["divider", "tag-before", "tag-after"]) byId(id, HTMLElement).hidden = !on;
+    press(byId("split", HTMLElement), on);
+    this.#draw();
+  }
+
+  /** @param {boolean} on */
+  set mirror(on) {
+    this.#mirror = on;
+    press(byId("mirror", HTMLElement), on);
+    this.#draw();
+  }
+
+  /** Give the picture its shape before anything is painted. @param {number} width @param {number} height */
+  shape(width, height) {
+    if (this.#canvas.width === width && this.#canvas.height === height) return;
+    this.#canvas.width = width;
+    this.#canvas.height = height;
+    this.#picture.style.setProperty("--aspect", String(width / height));
+    this.#draw();
+  }
+
+  /** Decode and paint one output. @param {Output} output @param {OffscreenCanvas | null} before what it was made from */
+  async paint(output, before) {
+    const bitmap = await createImageBitmap(new Blob([output.data], { type: "image/jpeg" }));
+    this.#after?.close();
+    this.#after = bitmap;
+    this.#before = before ?? this.#before;
+    this.shape(bitmap.width, bitmap.height);
+    this.#draw();
+  }
+
+  #draw() {
+    if (!this.#after) return;
+    const { width, height } = this.#canvas;
+    const context = this.#context;
+    context.setTransform(this.#mirror ? -1 : 1, 0, 0, 1, this.#mirror ? width : 0, 0);
+    context.drawImage(this.#after, 0, 0, width, height);
+    if (this.#split && this.#before) this.#drawBefore(context, this.#before, width, height);
+  }
+
+  /** @param {CanvasRenderingContext2D} context @param {CanvasImageSource & {width: number, height: number}} before
+   * @param {number} width @param {number} height */
+  #drawBefore(context, before, width, height) {
+    const shown = (width * this.#at) / 100;
+    context.save();
+    context.beginPath();
+    context.rect(this.#mirror ? width - shown : 0, 0, shown, height);
+    context.clip();
+    context.fillRect(0, 0, width, height);
+    const box = containBox(before.width, before.height, width, height);
+    context.drawImage(before, box.x, box.y, box.width, box.height);
+    context.restore();
+  }
+
+  /** @param {number} percent */
+  #moveTo(percent) {
+    this.#at = Math.min(100, Math.max(0, percent));
+    this.#divider.style.setProperty("--at", `${this.#at}%`);
+    this.#divider.setAttribute("aria-valuenow", String(Math.round(this.#at)));
+    this.#draw();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    /** @type {Record<string, number>} */
+    const targets = {
+      ArrowLeft: this.#at - KEY_STEP,
+      ArrowDown: this.#at - KEY_STEP,
+      ArrowRight: this.#at + KEY_STEP,
+      ArrowUp: this.#at + KEY_STEP,
+      Home: 0,
+      End: 100,
+    };
+    if (!(event.key in targets)) return;
+    event.preventDefault();
+    this.#moveTo(targets[event.key]);
+  }
+}

@@ -1,0 +1,18 @@
+// Short messages in a corner: facts are read out politely, failures at once.
+
+import { byId, make } from "./dom.js";
+
+const SHOWN_MS = 6000;
+const AT_MOST = 3;
+
+/** @param {string} text @param {"status" | "alert"} [kind] */
+export function toast(text, kind = "status") {
+  const list = byId(`toasts-${kind}`, HTMLElement);
+  if ([...list.children].some((child) => child.querySelector("p")?.textContent === text)) return;
+  const close = make("button", { type: "button", ariaLabel: "Dismiss" }, "×");
+  const item = make("div", { className: "toast" }, make("p", {}, text), close);
+  close.addEventListener("click", () => item.remove());
+  list.append(item);
+  while (list.children.length > AT_MOST) list.firstElementChild?.remove();
+  setTimeout(() => item.remove(), SHOWN_MS);
+}
