@@ -91,7 +91,9 @@ class TinyUNet(nn.Module):
         fine, mid, coarse = _WIDTHS
         self.styles = nn.Parameter(torch.randn(styles, STYLE_WIDTH))
         self.register_buffer("frequencies", torch.arange(1.0, _FREQUENCIES + 1), persistent=False)
-        self.time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, _EMBEDDING), nn.SiLU(), nn.Linear(_EMBEDDING, _EMBEDDING))
+        self.time = nn.Sequential(
+            nn.Linear(2 * _FREQUENCIES + 6, _EMBEDDING), nn.SiLU(), nn.Linear(_EMBEDDING, _EMBEDDING)
+        )
         self.style = nn.Linear(STYLE_WIDTH, _EMBEDDING)
         # Instance normalisation forgets a picture's own colour; these two carry it past.
         self.colour = nn.Linear(3, _EMBEDDING)
@@ -126,14 +128,17 @@ class TinyUNet(nn.Module):
         Returns:
             x_0 [B, 3, H, W], about [-1, 1], in x_t's dtype.
         """
-        embedding = self._embed(t, style, source)
+        embedding = self._embed(x_t, t, style, source)
         skip, out = (scale.to(x_t.dtype)[:, None, None, None] for scale in _scales(t))
         return skip * x_t - out * self._raw(x_t, source, embedding)
 
-    def _embed(self, t: Tensor, style: Tensor, source: Tensor) -> Tensor:
+    def _embed(self, x_t: Tensor, t: Tensor, style: Tensor, source: Tensor) -> Tensor:
         angles = t[:, None] * self.frequencies
-        waves = torch.cat([torch.cos(angles), torch.sin(angles)], dim=1)
-        return cast(Tensor, self.time(waves.to(style.dtype)) + self.style(style) + self.colour(source.mean((2, 3))))
+        waves = torch.cat([torch.cos(angles), torch.sin(angles)], dim=1).to(style.dtype)
+        # Noise averages out: where x_t's mean colour is not the source's, the picture under the noise is styled already.
+        colour = source.mean((2, 3))
+        state = self.time(torch.cat([waves, colour, x_t.mean((2, 3))], dim=1))
+        return cast(Tensor, state + self.style(style) + self.colour(colour))
 
     def _raw(self, x_t: Tensor, source: Tensor, embedding: Tensor) -> Tensor:
         fine = self.stem(F.pixel_unshuffle(torch.cat([x_t, source], dim=1), _UNSHUFFLE))

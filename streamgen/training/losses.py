@@ -72,7 +72,7 @@ def painting_loss(picture: Tensor, source: Tensor, texture: Tensor, content: Ten
     variation = _mean(picture.diff(dim=2).abs()) + _mean(picture.diff(dim=3).abs())
     out_of_range = _mean(F.relu(picture.abs() - 1))
     grid = grid_distance(picture, source)
-    return 15.0 * texture + 0.7 * content + 0.5 * light + 0.1 * variation + 2.0 * grid + out_of_range
+    return 30.0 * texture + 0.5 * content + 0.4 * light + 0.1 * variation + 2.0 * grid + out_of_range
 
 
 def grid_distance(picture: Tensor, reference: Tensor) -> Tensor:
