@@ -9,6 +9,7 @@ const KEY_STEP = 5;
 
 export class Screen {
   #canvas = byId("screen", HTMLCanvasElement);
+  #stage = byId("stage", HTMLElement);
   #picture = byId("picture", HTMLElement);
   #divider = byId("divider", HTMLElement);
   #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
@@ -62,7 +63,7 @@ export class Screen {
     if (this.#canvas.width === width && this.#canvas.height === height) return;
     this.#canvas.width = width;
     this.#canvas.height = height;
-    this.#picture.style.setProperty("--aspect", String(width / height));
+    this.#stage.style.setProperty("--aspect", String(width / height));
     this.#draw();
   }
 

@@ -121,47 +121,51 @@ export function connect(url, options = {}) {
 
 /** @returns {Deferred} */
 function deferred() {
-  /** @type {Partial<Deferred>} */
+  /** @type {any} */
   const made = {};
   made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
   made.promise.catch(() => {}); // a caller may ignore it: onError hears of it too
-  return /** @type {Deferred} */ (made);
+  return made;
+}
+
+/** What lives and dies with one connection. */
+class Link {
+  /** @type {number[]} sent, not yet acknowledged */ inFlight = [];
+  /** @type {Map<number, number>} when each frame was sent, until its output comes */ sentMs = new Map();
+  /** @type {InputFrame | null} the newest frame not yet sent */ unsent = null;
+  /** @type {Output | null} the newest output not yet painted */ unpainted = null;
+  /** @type {Map<string, Deferred>} by ref */ requests = new Map();
+  /** @type {Deferred | null} an announced snapshot whose picture comes next */ snapshot = null;
+  seq = 0;
+  painting = false;
+  probing = false;
+  heardMs = 0;
+
+  /** @param {any} socket */
+  constructor(socket) {
+    this.socket = socket;
+  }
 }
 
 /** One session, over as many connections as it takes. Made by `connect`. */
 export class Stream {
   /** @type {State} */ #state = "connecting";
-  /** @type {any} */ #socket = null;
+  /** @type {Link | null} */ #link = null;
   /** @type {Welcome | null} */ #welcome = null;
-  /** @type {string | undefined} */ #resumeToken;
-  /** @type {Settings} the server's truth, as last heard */ #settings;
+  /** @type {string | undefined} */ #token;
+  /** @type {Settings} in force on the server, as last heard */ #settings;
   /** @type {Partial<Format> | undefined} */ #format;
-  /** @type {{patch: Settings, answer: Deferred} | null} */ #updateInFlight = null;
-  /** @type {{patch: Settings, answer: Deferred} | null} the newest settings not yet sent */ #updateNext = null;
-  /** @type {Map<string, Deferred>} */ #requests = new Map();
-  /** @type {{answer: Deferred, seq: number} | null} announced; its picture comes next */ #snapshot = null;
-  /** @type {InputFrame | null} the newest frame not yet sent */ #unsent = null;
-  /** @type {Output | null} the newest output not yet painted */ #unpainted = null;
-  #painting = false;
-  /** @type {number[]} */ #inFlight = [];
-  /** @type {Map<number, number>} */ #sentMs = new Map();
-  #credits = 2;
-  #seq = 0;
-  #refs = 0;
-  #attempt = 0;
-  #paused = false;
-  #probing = false;
-  #heardMs = 0;
+  /** @type {{patch: Settings, answer: Deferred} | null} sent, not yet answered */ #updating = null;
+  /** @type {{patch: Settings, answer: Deferred} | null} the newest settings not yet sent */ #update = null;
   /** @type {any} */ #retryTimer = null;
-  /** @type {any} */ #probeTimer = null;
-  /** Frames since `connect`: sent, replaced by a newer one before they could be sent, and outputs received. */
+  #paused = false;
+  #attempt = 0;
+  #refs = 0;
+  /** Frames sent, replaced by a newer one before they could be sent, and outputs received; since `connect`. */
   counters = { sent: 0, replaced: 0, received: 0 };
 
   /** @param {string} url @param {Options} options */
   constructor(url, options) {
-    this.#resumeToken = options.resume;
-    this.#settings = options.settings ?? {};
-    this.#format = options.format;
     this.url = url;
     this.options = {
       comesBack: (/** @type {number} */ code) => !FINAL_CODES.includes(code),
@@ -172,48 +176,44 @@ export class Stream {
       WebSocket: globalThis.WebSocket,
       ...options,
     };
+    this.#token = options.resume;
+    this.#settings = options.settings ?? {};
+    this.#format = options.format;
     this.#open();
   }
 
   /** @returns {State} */
-  get state() {
-    return this.#state;
-  }
-  /** The session's name; undefined before the first welcome unless it was asked for. */
-  get session() {
-    return this.#welcome?.session ?? this.options.session;
-  }
-  get welcome() {
-    return this.#welcome;
-  }
-  get settings() {
-    return this.#settings;
-  }
-  get paused() {
-    return this.#paused;
-  }
+  get state() { return this.#state; }
+  /** The session's name; before the first welcome the one asked for. */
+  get session() { return this.#welcome?.session ?? this.options.session; }
+  get welcome() { return this.#welcome; }
+  get settings() { return this.#settings; }
+  get paused() { return this.#paused; }
   /** True when a frame would be sent at once: encode one then, and not before. */
   get ready() {
-    return this.#state === "open" && !this.#paused && this.#inFlight.length < this.#credits;
+    const credits = this.#welcome?.limits.credits ?? 0;
+    return this.#state === "open" && !this.#paused && (this.#link?.inFlight.length ?? credits) < credits;
   }
 
-  /** Send a frame now, or remember it as the newest one; returns its `seq`, or null while it waits or is dropped.
+  /** Send a frame now, or remember it as the newest one; returns its `seq`, or null when it was not sent yet.
+   * Without an open stream a frame is dropped: it would be old by the time there is one.
    * @param {InputFrame} frame @returns {number | null} */
   send(frame) {
-    if (this.#state !== "open") return null;
+    const link = this.#link;
+    if (!link || this.#state !== "open" || this.#paused) return null;
     if (!this.ready) {
-      if (this.#unsent) this.counters.replaced += 1;
-      this.#unsent = frame;
+      if (link.unsent) this.counters.replaced += 1;
+      link.unsent = frame;
       return null;
     }
-    const seq = this.#seq++;
-    const codec = CODEC[frame.codec ?? "jpeg"];
+    const seq = link.seq++;
     const sentMs = this.options.now();
-    const { width, height, capturedUs = sentMs * 1000 } = frame;
-    this.#socket.send(packFrame({ kind: KIND.input, codec, width, height, seq, sourceSeq: seq, capturedUs }, frame.data));
-    this.#inFlight.push(seq);
-    this.#sentMs.set(seq, sentMs);
-    if (this.#sentMs.size > SENT_TIMES_KEPT) this.#sentMs.delete(this.#sentMs.keys().next().value ?? 0);
+    const { data, width, height, capturedUs = sentMs * 1000, codec = "jpeg" } = frame;
+    const header = { kind: KIND.input, codec: CODEC[codec], width, height, seq, sourceSeq: seq, capturedUs };
+    link.socket.send(packFrame(header, data));
+    link.inFlight.push(seq);
+    link.sentMs.set(seq, sentMs);
+    if (link.sentMs.size > SENT_TIMES_KEPT) link.sentMs.delete(seq - SENT_TIMES_KEPT);
     this.counters.sent += 1;
     return seq;
   }
@@ -221,18 +221,16 @@ export class Stream {
   /** Change live settings. One update is under way at a time; what is asked for meanwhile goes as one more.
    * @param {Settings} patch @returns {Promise<Updated>} */
   update(patch) {
-    this.#updateNext ??= { patch: {}, answer: deferred() };
-    this.#updateNext.patch = mergeSettings(this.#updateNext.patch, patch);
-    const { promise } = this.#updateNext.answer;
-    if (this.#state === "closed") this.#updateNext.answer.reject(new StreamError("closed", "the stream is closed"));
-    this.#flushUpdate();
-    return promise;
+    const answer = this.#update?.answer ?? deferred();
+    if (this.#state === "closed") answer.reject(new StreamError("closed", "the stream is closed"));
+    this.#update = { patch: mergeSettings(this.#update?.patch ?? {}, patch), answer };
+    this.#sendUpdate();
+    return answer.promise;
   }
 
   /** Publisher: stop computing. Viewer: stop receiving. @returns {Promise<unknown>} */
   pause() {
     this.#paused = true;
-    this.#unsent = null;
     return this.#state === "open" ? this.#request("pause") : Promise.resolve();
   }
 
@@ -252,18 +250,17 @@ export class Stream {
     return this.#request("stats");
   }
 
-  /** Change the output's size or fit: the session is taken over by a new connection with that format.
+  /** Change the output's size or fit: a new connection takes the session over with that format.
    * @param {Partial<Format>} format */
   reformat(format) {
     this.#format = { ...this.#format, ...format };
-    if (!this.#socket) return; // the next connection carries it
-    this.#drop("reformat")?.close(1000);
+    if (!this.#link) return; // the next connection carries it
+    this.#drop("reformat");
     this.#become("lost", {});
-    this.#become("retry", {});
-    this.#open();
+    this.retryNow();
   }
 
-  /** Skip the rest of a wait for the next reconnection. */
+  /** Reconnect now instead of after the wait. */
   retryNow() {
     if (this.#state !== "reconnecting") return;
     this.options.clearTimeout(this.#retryTimer);
@@ -275,192 +272,165 @@ export class Stream {
   close() {
     if (this.#state === "open") this.#post({ type: "bye" });
     this.options.clearTimeout(this.#retryTimer);
-    this.#drop("closed")?.close(1000);
+    this.#drop("closed");
     this.#end({ code: 1000, reason: "" });
   }
 
   #open() {
     const socket = new this.options.WebSocket(this.url, SUBPROTOCOL);
+    const link = new Link(socket);
+    const current = () => link === this.#link;
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket === this.#socket && this.#hello();
-    socket.onmessage = (/** @type {{data: any}} */ event) => socket === this.#socket && this.#receive(event.data);
+    socket.onopen = () => current() && this.#hello();
+    socket.onmessage = (/** @type {{data: any}} */ event) => current() && this.#receive(link, event.data);
     socket.onclose = (/** @type {{code: number, reason: string}} */ event) =>
-      socket === this.#socket && this.#lost(event.code, event.reason);
-    this.#socket = socket;
-    this.#heard();
-    this.#probe();
+      current() && this.#lost(event.code, event.reason);
+    this.#link = link;
+    this.#probe(link);
   }
 
   #hello() {
     const { role = "publish", codec = "jpeg", client = "streamgen.js" } = this.options;
-    const publish = role === "publish" ? { format: this.#format, settings: this.#settings, resume: this.#resumeToken } : {};
-    this.#post({ type: "hello", role, session: this.session, codec, client, ...publish });
+    const own = { format: this.#format, settings: this.#settings, resume: this.#token };
+    this.#post({ type: "hello", role, session: this.session, codec, client, ...(role === "publish" ? own : {}) });
   }
 
   /** @param {{type: string, [field: string]: unknown}} message */
   #post(message) {
-    this.#socket?.send(JSON.stringify(message));
+    this.#link?.socket.send(JSON.stringify(message));
   }
 
   /** @param {string} type @param {object} [fields] @returns {Promise<any>} */
   #request(type, fields = {}) {
     const answer = deferred();
-    if (this.#state !== "open") {
-      answer.reject(new StreamError("not_open", `${type} needs an open stream, it is ${this.#state}`, { retryable: true }));
-      return answer.promise;
-    }
     const ref = String(++this.#refs);
-    this.#requests.set(ref, answer);
-    this.#post({ type, ref, ...fields });
+    if (this.#state === "open") {
+      this.#link?.requests.set(ref, answer);
+      this.#post({ type, ref, ...fields });
+    } else answer.reject(new StreamError("not_open", `${type} needs an open stream, it is ${this.#state}`));
     return answer.promise;
   }
 
-  /** @param {string | ArrayBuffer} data */
-  #receive(data) {
-    this.#heard();
+  /** @param {Link} link @param {string | ArrayBuffer} data */
+  #receive(link, data) {
+    link.heardMs = this.options.now();
+    link.probing = false;
     try {
-      if (typeof data === "string") this.#control(JSON.parse(data));
-      else this.#binary(parseFrame(data));
+      if (typeof data === "string") this.#control(link, JSON.parse(data));
+      else this.#picture(link, parseFrame(data));
     } catch (error) {
-      this.#report(error instanceof StreamError ? error : new StreamError("invalid_message", String(error)));
+      this.options.onError?.(error instanceof StreamError ? error : new StreamError("invalid_message", String(error)));
     }
   }
 
-  /** @param {any} message */
-  #control(message) {
+  /** @param {Link} link @param {any} message */
+  #control(link, message) {
+    const request = link.requests.get(message.ref);
+    link.requests.delete(message.ref);
+    if (message.type === "error") return this.#refused(message, request);
+    if (message.type === "snapshot_taken") link.snapshot = request ?? null;
+    else request?.resolve(message);
     if (message.type === "welcome") this.#welcomed(message);
-    else if (message.type === "ack") this.#acknowledged(message.seq);
-    else if (message.type === "updated") this.#settings = message.settings;
+    else if (message.type === "ack") this.#acknowledged(link, message.seq);
     else if (message.type === "warning") this.options.onWarning?.(message);
-    else if (message.type === "error") return this.#refused(message);
-    else if (message.type === "snapshot_taken") {
-      const answer = this.#requests.get(message.ref);
-      if (answer) this.#snapshot = { answer, seq: message.seq };
-      this.#requests.delete(message.ref);
-      return;
+    else if (message.type === "updated") {
+      this.#settings = message.settings;
+      this.options.onUpdated?.(message);
     }
-    this.#requests.get(message.ref)?.resolve(message);
-    this.#requests.delete(message.ref);
-    if (message.type === "updated") this.options.onUpdated?.(message);
   }
 
   /** @param {Welcome} welcome */
   #welcomed(welcome) {
     this.#welcome = welcome;
-    this.#resumeToken = welcome.resume ?? undefined;
+    this.#token = welcome.resume ?? undefined;
     this.#settings = welcome.settings;
-    this.#credits = welcome.limits.credits;
     this.#attempt = 0;
     this.#become("welcome", {});
     this.options.onWelcome?.(welcome);
     if (this.#paused) this.pause();
-    this.#flushUpdate();
+    this.#sendUpdate();
     if (this.ready) this.options.onReady?.();
   }
 
-  /** @param {{code: string, message: string, field?: string | null, retryable: boolean, ref?: string | null}} message */
-  #refused(message) {
-    const error = new StreamError(message.code, message.message, message);
-    if (message.code === "bad_resume_token" && this.#resumeToken) {
-      this.#resumeToken = undefined; // too late to take the session over: open it anew under its name
-      this.#hello();
-      return;
+  /** @param {{code: string, message: string, field?: string, retryable?: boolean}} message
+   * @param {Deferred | undefined} request */
+  #refused(message, request) {
+    if (message.code === "bad_resume_token" && this.#token) {
+      this.#token = undefined; // too late to take the session over: open it anew under its name
+      return this.#hello();
     }
-    this.#requests.get(message.ref ?? "")?.reject(error);
-    this.#requests.delete(message.ref ?? "");
-    this.#report(error);
-  }
-
-  /** @param {StreamError} error */
-  #report(error) {
+    const error = new StreamError(message.code, message.message, message);
+    request?.reject(error);
     this.options.onError?.(error);
   }
 
-  /** @param {number} seq stands for every earlier frame too */
-  #acknowledged(seq) {
-    this.#inFlight = this.#inFlight.filter((sent) => sent > seq);
-    const frame = this.#unsent;
-    this.#unsent = null;
+  /** @param {Link} link @param {number} seq stands for every earlier frame too */
+  #acknowledged(link, seq) {
+    link.inFlight = link.inFlight.filter((sent) => sent > seq);
+    const frame = link.unsent;
+    link.unsent = null;
     if (frame) this.send(frame);
     if (this.ready) this.options.onReady?.();
   }
 
-  /** @param {{header: Header, picture: Uint8Array<ArrayBuffer>}} frame */
-  #binary({ header, picture }) {
+  /** @param {Link} link @param {{header: Header, picture: Uint8Array<ArrayBuffer>}} frame */
+  #picture(link, { header, picture }) {
     if (header.kind === KIND.snapshot) {
       const { seq, width, height } = header;
-      this.#snapshot?.answer.resolve({ seq, width, height, data: picture });
-      this.#snapshot = null;
+      link.snapshot?.resolve({ seq, width, height, data: picture });
+      link.snapshot = null;
     } else if (header.kind === KIND.output) {
-      const sentMs = this.#sentMs.get(header.sourceSeq) ?? null;
-      for (const seq of this.#sentMs.keys()) if (seq <= header.sourceSeq) this.#sentMs.delete(seq);
+      const sentMs = link.sentMs.get(header.sourceSeq) ?? null;
+      for (const seq of link.sentMs.keys()) if (seq <= header.sourceSeq) link.sentMs.delete(seq);
       this.counters.received += 1;
-      this.#paint({ ...header, data: picture, sentMs, receivedMs: this.#heardMs });
+      link.unpainted = { ...header, data: picture, sentMs, receivedMs: link.heardMs };
+      if (!link.painting) void this.#paint(link);
     }
   }
 
-  /** Hand outputs over one at a time; of those that come meanwhile the newest waits. @param {Output} output */
-  async #paint(output) {
-    this.#unpainted = output;
-    if (this.#painting) return;
-    this.#painting = true;
-    while (this.#unpainted) {
-      const [next, socket] = [this.#unpainted, this.#socket];
-      this.#unpainted = null;
+  /** Hand outputs over one at a time; of those that come meanwhile the newest waits. @param {Link} link */
+  async #paint(link) {
+    link.painting = true;
+    while (link.unpainted && link === this.#link) {
+      const output = link.unpainted;
+      link.unpainted = null;
       try {
-        await this.options.onOutput?.(next);
+        await this.options.onOutput?.(output);
       } catch (error) {
-        this.#report(new StreamError("paint_failed", String(error)));
+        this.options.onError?.(new StreamError("paint_failed", String(error)));
       }
-      if (socket === this.#socket) this.#post({ type: "ack", seq: next.seq });
+      if (link === this.#link) this.#post({ type: "ack", seq: output.seq });
     }
-    this.#painting = false;
+    link.painting = false;
   }
 
-  #flushUpdate() {
-    if (this.#state !== "open" || this.#updateInFlight || !this.#updateNext) return;
-    const update = (this.#updateInFlight = this.#updateNext);
-    this.#updateNext = null;
-    const done = (/** @type {() => void} */ settle) => {
-      if (this.#updateInFlight !== update) return;
-      this.#updateInFlight = null;
-      settle();
-      this.#flushUpdate();
+  #sendUpdate() {
+    const update = this.#update;
+    if (this.#state !== "open" || this.#updating || !update) return;
+    this.#updating = update;
+    this.#update = null;
+    /** @type {(settle: (answer: any) => void) => (answer: any) => void} */
+    const then = (settle) => (answer) => {
+      if (this.#updating !== update) return; // the connection was lost, and the update waits for the next one
+      this.#updating = null;
+      settle(answer);
+      this.#sendUpdate();
     };
-    this.#request("update", { settings: update.patch }).then(
-      (updated) => done(() => update.answer.resolve(updated)),
-      (error) => done(() => update.answer.reject(error)),
-    );
+    this.#request("update", { settings: update.patch }).then(then(update.answer.resolve), then(update.answer.reject));
   }
 
-  /** Forget the connection and what was in flight on it; an unanswered update is kept for the next one.
-   * @param {string} reason @returns {any} the socket, still to be closed */
+  /** Forget the connection and what was in flight on it; an unanswered update goes again on the next one.
+   * @param {string} reason */
   #drop(reason) {
-    const socket = this.#socket;
-    this.#socket = null;
-    this.options.clearTimeout(this.#probeTimer);
-    this.#inFlight = [];
-    this.#unsent = this.#unpainted = null;
-    this.#sentMs.clear();
-    this.#seq = 0;
-    this.#keepUpdate();
+    const link = this.#link;
+    const [older, newer] = [this.#updating, this.#update];
+    this.#link = this.#updating = null;
+    if (older) this.#update = { patch: mergeSettings(older.patch, newer?.patch ?? {}), answer: older.answer };
+    if (older && newer) older.answer.promise.then(newer.answer.resolve, newer.answer.reject);
     const error = new StreamError("connection_lost", `the connection was lost: ${reason}`, { retryable: true });
-    for (const answer of this.#requests.values()) answer.reject(error);
-    this.#snapshot?.answer.reject(error);
-    this.#snapshot = null;
-    this.#requests.clear();
-    return socket;
-  }
-
-  #keepUpdate() {
-    const lost = this.#updateInFlight;
-    this.#updateInFlight = null;
-    if (!lost) return;
-    if (!this.#updateNext) this.#updateNext = lost;
-    else {
-      this.#updateNext.patch = mergeSettings(lost.patch, this.#updateNext.patch);
-      this.#updateNext.answer.promise.then(lost.answer.resolve, lost.answer.reject);
-    }
+    for (const request of link?.requests.values() ?? []) request.reject(error);
+    link?.snapshot?.reject(error);
+    link?.socket.close(1000);
   }
 
   /** @param {number} code @param {string} reason */
@@ -469,13 +439,13 @@ export class Stream {
     const { retries = Infinity, maxBackoffMs = 30_000, comesBack, random } = this.options;
     if (this.#attempt >= retries || !comesBack(code)) return this.#end({ code, reason });
     const delayMs = random() * Math.min(maxBackoffMs, MIN_BACKOFF_MS * 2 ** this.#attempt++);
-    this.#become("lost", { code, reason, delayMs });
     this.#retryTimer = this.options.setTimeout(() => this.retryNow(), delayMs);
+    this.#become("lost", { code, reason, delayMs });
   }
 
   /** @param {StateDetail} detail */
   #end(detail) {
-    this.#updateNext?.answer.reject(new StreamError("closed", "the stream is closed"));
+    this.#update?.answer.reject(new StreamError("closed", "the stream is closed"));
     this.#become("end", detail);
   }
 
@@ -487,25 +457,17 @@ export class Stream {
     this.options.onState?.(next, detail);
   }
 
-  #heard() {
-    this.#heardMs = this.options.now();
-    this.#probing = false;
-  }
-
-  /** A browser cannot ping: ask for something when all is silent, and give the connection up if nothing comes. */
-  #probe() {
-    const socket = this.#socket;
-    this.#probeTimer = this.options.setTimeout(() => {
-      if (socket !== this.#socket) return;
-      if (this.#probing) {
-        socket.close();
-        return this.#lost(1006, "no answer");
-      }
-      if (this.options.now() - this.#heardMs >= PROBE_MS && this.#state === "open") {
-        this.#probing = true;
+  /** A browser cannot ping: when all is silent, ask for something, and give the connection up if nothing comes.
+   * @param {Link} link */
+  #probe(link) {
+    this.options.setTimeout(() => {
+      if (link !== this.#link) return;
+      if (link.probing) return this.#lost(1006, "no answer");
+      if (this.#state === "open" && this.options.now() - link.heardMs >= PROBE_MS) {
+        link.probing = true;
         this.#post({ type: "stats" });
       }
-      this.#probe();
+      this.#probe(link);
     }, PROBE_MS);
   }
 }

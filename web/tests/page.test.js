@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { frameTimes, Rate, STAGES, Window } from "../js/meter.js";
+import { containBox, coverCrop, matchSize, presets, uploadPlan } from "../js/sizes.js";
+
+const RULES = { min: 128, max: 1024, multiple: 32 };
+
+test("percentiles are over the last values alone", () => {
+  const window = new Window(10);
+  assert.ok(Number.isNaN(window.percentile(0.5)));
+  for (let value = 1; value <= 110; value += 1) window.add(value);
+  assert.equal(window.count, 10);
+  assert.deepEqual([0, 0.5, 0.9, 1].map((share) => window.percentile(share)), [101, 105, 109, 110]);
+  window.clear();
+  assert.equal(window.count, 0);
+});
+
+test("a rate counts the last two seconds", () => {
+  const rate = new Rate();
+  for (let ms = 0; ms < 4000; ms += 50) rate.tick(ms);
+  assert.equal(rate.perSecond(3950), 20);
+  assert.equal(rate.perSecond(9000), 0);
+});
+
+test("the stages of a frame sum to its glass-to-glass time", () => {
+  const output = { capturedUs: 1_000_000, queueUs: 2000, engineUs: 20_000, encodeUs: 1000, sentMs: 1010, receivedMs: 1040 };
+  const times = frameTimes(output, 1043);
+  assert.deepEqual(times, { capture: 10, network: 7, queue: 2, engine: 20, encode: 1, paint: 3 });
+  assert.equal(STAGES.reduce((sum, name) => sum + times[name], 0), 43);
+});
+
+test("presets keep to the server's limits", () => {
+  assert.deepEqual(presets({ min: 192, max: 512, multiple: 64 }), [192, 256, 320, 384, 512]);
+});
+
+test("a matched size has the source's aspect at about the same cost, in allowed steps", () => {
+  assert.deepEqual(matchSize(256, 1, RULES), { width: 256, height: 256 });
+  for (const base of [256, 384, 512]) {
+    for (const aspect of [16 / 9, 4 / 3, 9 / 16, 3 / 4]) {
+      const { width, height } = matchSize(base, aspect, RULES);
+      assert.equal(width % 32 || height % 32, 0);
+      assert.ok(Math.abs(width / height / aspect - 1) < 0.1, `${width}x${height} for ${aspect}`);
+      assert.ok(Math.abs((width * height) / (base * base) - 1) < 0.25, `${width}x${height} for ${base}`);
+    }
+  }
+});
+
+test("an extreme aspect still gives an allowed size", () => {
+  const { width, height } = matchSize(1024, 10, RULES);
+  assert.ok(width <= 1024 && height >= 128);
+});
+
+test("cover cuts the middle out, contain shows the whole", () => {
+  assert.deepEqual(coverCrop(1280, 720, 256, 256), { x: 280, y: 0, width: 720, height: 720 });
+  assert.deepEqual(containBox(1280, 720, 256, 256), { x: 0, y: 56, width: 256, height: 144 });
+});
+
+test("an upload has no more pixels than the output needs, and is never enlarged", () => {
+  const plan = (width, height, fit) => uploadPlan(width, height, { width: 256, height: 256, fit });
+  assert.deepEqual(plan(1280, 720, "cover"), { crop: { x: 280, y: 0, width: 720, height: 720 }, width: 256, height: 256 });
+  assert.deepEqual(plan(1280, 720, "contain"), { crop: { x: 0, y: 0, width: 1280, height: 720 }, width: 256, height: 144 });
+  assert.equal(plan(160, 120, "cover").width, 120);
+});

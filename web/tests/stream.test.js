@@ -1,0 +1,379 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+
+import { connect, KIND, packFrame, parseFrame, STATES } from "../js/streamgen.js";
+import { FakeClock, FakeSocket, settled, sockets, WELCOME } from "./fakes.js";
+
+const JPEG = new Uint8Array([0xff, 0xd8, 0xff, 0xd9]);
+let clock;
+let heard;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  heard = { states: [], details: [], outputs: [], errors: [], updated: [], ready: 0 };
+});
+
+function start(options = {}) {
+  const stream = connect("ws://test/ws", {
+    ...clock,
+    WebSocket: FakeSocket,
+    random: () => 1,
+    onState: (state, detail) => {
+      heard.states.push(state);
+      heard.details.push(detail);
+    },
+    onOutput: (output) => void heard.outputs.push(output),
+    onError: (error) => heard.errors.push(error.code),
+    onUpdated: (updated) => heard.updated.push(updated.rev),
+    onReady: () => (heard.ready += 1),
+    ...options,
+  });
+  return stream;
+}
+
+const socket = () => sockets.at(-1);
+
+function open(options, welcome = {}) {
+  const stream = start(options);
+  socket().accept();
+  socket().message({ ...WELCOME, ...welcome });
+  return stream;
+}
+
+const frame = (byte = 0) => ({ data: new Uint8Array([...JPEG, byte]), width: 64, height: 32 });
+const sentSeqs = () => socket().frames.map((data) => parseFrame(data).header.seq);
+const sentBytes = () => socket().frames.map((data) => parseFrame(data).picture.at(-1));
+const output = (seq, more = {}) =>
+  packFrame({ kind: KIND.output, codec: 1, width: 256, height: 256, seq, sourceSeq: seq, ...more }, JPEG).buffer;
+
+test("the first message is a hello in the right subprotocol", () => {
+  const stream = start({ session: "cam", format: { width: 512 }, settings: { seed: 3 }, client: "test" });
+  assert.equal(socket().protocol, "streamgen.v1");
+  assert.equal(stream.state, "connecting");
+  socket().accept();
+  const hello = { type: "hello", role: "publish", session: "cam", codec: "jpeg", client: "test" };
+  assert.deepEqual(socket().sent, [{ ...hello, format: { width: 512 }, settings: { seed: 3 } }]);
+});
+
+test("a viewer's hello names the session and nothing of a publisher's", () => {
+  start({ role: "view", session: "cam" });
+  socket().accept();
+  assert.deepEqual(Object.keys(socket().sent[0]).sort(), ["client", "codec", "role", "session", "type"]);
+});
+
+test("the stream is open once it is welcome", () => {
+  const stream = open();
+  assert.deepEqual(heard.states, ["open"]);
+  assert.equal(stream.session, "cam");
+  assert.equal(stream.ready, true);
+  assert.equal(heard.ready, 1);
+});
+
+test("two frames are in flight and the newest of the others waits", () => {
+  const stream = open();
+  assert.deepEqual([1, 2, 3, 4, 5].map((byte) => stream.send(frame(byte))), [0, 1, null, null, null]);
+  assert.deepEqual(sentBytes(), [1, 2]);
+  assert.deepEqual(stream.counters, { sent: 2, replaced: 2, received: 0 });
+  socket().message({ type: "ack", seq: 0 });
+  assert.deepEqual(sentBytes(), [1, 2, 5]);
+  assert.deepEqual(sentSeqs(), [0, 1, 2]);
+});
+
+test("an acknowledgement stands for every earlier frame", () => {
+  const stream = open();
+  stream.send(frame());
+  stream.send(frame());
+  assert.equal(stream.ready, false);
+  socket().message({ type: "ack", seq: 1 });
+  stream.send(frame());
+  stream.send(frame());
+  assert.deepEqual(sentSeqs(), [0, 1, 2, 3]);
+});
+
+test("onReady tells that a credit came back, unless the waiting frame took it", () => {
+  const stream = open();
+  for (const byte of [1, 2, 3]) stream.send(frame(byte));
+  heard.ready = 0;
+  socket().message({ type: "ack", seq: 0 });
+  assert.equal(heard.ready, 0);
+  socket().message({ type: "ack", seq: 1 });
+  assert.equal(heard.ready, 1);
+});
+
+test("a frame carries its time of capture, or else of sending", () => {
+  const stream = open();
+  stream.send({ ...frame(), capturedUs: 123 });
+  stream.send(frame());
+  const times = socket().frames.map((data) => parseFrame(data).header.capturedUs);
+  assert.deepEqual(times, [123, clock.nowMs * 1000]);
+});
+
+test("an output is acknowledged after it was painted", async () => {
+  let painted;
+  open({ onOutput: () => new Promise((resolve) => (painted = resolve)) });
+  socket().message(output(0));
+  await settled();
+  assert.deepEqual(socket().texts("ack"), []);
+  painted();
+  await settled();
+  assert.deepEqual(socket().texts("ack"), [{ type: "ack", seq: 0 }]);
+});
+
+test("of outputs that come while one is painted the newest wins", async () => {
+  const painted = [];
+  const waiting = [];
+  open({ onOutput: (made) => (painted.push(made.seq), new Promise((resolve) => waiting.push(resolve))) });
+  for (const seq of [0, 1, 2]) socket().message(output(seq));
+  waiting.shift()();
+  await settled();
+  assert.deepEqual(painted, [0, 2]);
+});
+
+test("an output that cannot be painted is reported and acknowledged all the same", async () => {
+  open({ onOutput: () => Promise.reject(new Error("broken")) });
+  socket().message(output(0));
+  await settled();
+  assert.deepEqual(heard.errors, ["paint_failed"]);
+  assert.equal(socket().texts("ack").length, 1);
+});
+
+test("an output tells when its frame was sent and when it came back", async () => {
+  const stream = open();
+  stream.send(frame());
+  clock.advance(40);
+  socket().message(output(9, { sourceSeq: 0, engineUs: 20_000 }));
+  await settled();
+  const [made] = heard.outputs;
+  assert.equal(made.receivedMs - made.sentMs, 40);
+  assert.equal(made.engineUs, 20_000);
+});
+
+test("an update is answered with the settings in force", async () => {
+  const stream = open();
+  const answer = stream.update({ strength: 0.5 });
+  const [{ ref, settings }] = socket().texts("update");
+  assert.deepEqual(settings, { strength: 0.5 });
+  socket().message({ type: "updated", rev: 1, settings: { strength: 0.5 }, understood: null, styles: {}, ref });
+  assert.equal((await answer).rev, 1);
+  assert.deepEqual(stream.settings, { strength: 0.5 });
+  assert.deepEqual(heard.updated, [1]);
+});
+
+test("updates asked for while one is under way go together as one more", async () => {
+  const stream = open();
+  stream.update({ strength: 0.1 });
+  stream.update({ strength: 0.2 });
+  const last = stream.update({ strength: 0.3, seed: 4 });
+  const [{ ref }] = socket().texts("update");
+  assert.equal(socket().texts("update").length, 1);
+  socket().message({ type: "updated", rev: 1, settings: {}, understood: null, styles: {}, ref });
+  await settled();
+  const second = socket().texts("update")[1];
+  assert.deepEqual(second.settings, { strength: 0.3, seed: 4 });
+  socket().message({ type: "updated", rev: 2, settings: {}, understood: null, styles: {}, ref: second.ref });
+  assert.equal((await last).rev, 2);
+});
+
+test("a refused update is an error with code and field, and the next one goes out", async () => {
+  const stream = open();
+  const refused = stream.update({ steps: 9 });
+  stream.update({ steps: 2 });
+  const [{ ref }] = socket().texts("update");
+  socket().message({ type: "error", code: "invalid_settings", message: "no", field: "steps", ref });
+  await assert.rejects(refused, { code: "invalid_settings", field: "steps" });
+  assert.deepEqual(heard.errors, ["invalid_settings"]);
+  assert.deepEqual(socket().texts("update")[1].settings, { steps: 2 });
+});
+
+test("an update survives a lost connection", async () => {
+  const stream = open();
+  const first = stream.update({ strength: 0.1, seed: 1 });
+  const second = stream.update({ strength: 0.2 });
+  socket().lose();
+  clock.advance(500);
+  socket().accept();
+  socket().message({ ...WELCOME, resumed: true });
+  const [{ ref, settings }] = socket().texts("update");
+  assert.deepEqual(settings, { strength: 0.2, seed: 1 });
+  socket().message({ type: "updated", rev: 7, settings: {}, understood: null, styles: {}, ref });
+  assert.deepEqual([(await first).rev, (await second).rev], [7, 7]);
+});
+
+test("a snapshot is the picture that follows its announcement", async () => {
+  const stream = open();
+  const answer = stream.snapshot();
+  const [{ ref }] = socket().texts("snapshot");
+  socket().message({ type: "snapshot_taken", seq: 5, width: 2, height: 2, ref });
+  const png = new Uint8Array([0x89, 0x50]);
+  socket().message(packFrame({ kind: KIND.snapshot, codec: 3, width: 2, height: 2, seq: 5 }, png).buffer);
+  const { data, ...facts } = await answer;
+  assert.deepEqual(facts, { seq: 5, width: 2, height: 2 });
+  assert.deepEqual([...data], [...png]);
+});
+
+test("stats and pauses are answered by their ref", async () => {
+  const stream = open();
+  const [stats, paused] = [stream.stats(), stream.pause()];
+  assert.equal(stream.ready, false);
+  socket().message({ type: "paused", ref: socket().texts("pause")[0].ref });
+  socket().message({ type: "stats", frames_in: 3, ref: socket().texts("stats")[0].ref });
+  assert.equal((await stats).frames_in, 3);
+  await paused;
+  const resumed = stream.resume();
+  socket().message({ type: "resumed", ref: socket().texts("resume")[0].ref });
+  await resumed;
+  assert.equal(stream.ready, true);
+});
+
+test("a lost connection is taken over again with the token, and old frames are forgotten", () => {
+  const stream = open({ session: "cam" });
+  for (const byte of [1, 2, 3]) stream.send(frame(byte));
+  socket().lose();
+  assert.deepEqual(heard.states, ["open", "reconnecting"]);
+  assert.equal(stream.send(frame(4)), null);
+  clock.advance(500);
+  assert.deepEqual(heard.states, ["open", "reconnecting", "connecting"]);
+  socket().accept();
+  assert.equal(socket().sent[0].resume, "token-1");
+  assert.equal(socket().sent[0].session, "cam");
+  socket().message({ ...WELCOME, resume: "token-2", resumed: true });
+  assert.deepEqual(sentSeqs(), []);
+  stream.send(frame(5));
+  assert.deepEqual(sentSeqs(), [0]);
+});
+
+test("what is asked for on a lost connection fails as retryable", async () => {
+  const stream = open();
+  const stats = stream.stats();
+  socket().lose(1006);
+  await assert.rejects(stats, { code: "connection_lost", retryable: true });
+  await assert.rejects(stream.stats(), { code: "not_open" });
+});
+
+test("a token that came too late opens the session anew, with its settings", () => {
+  open();
+  socket().message({ type: "updated", rev: 1, settings: { prompt: "comic" }, understood: 1, styles: {} });
+  socket().lose();
+  clock.advance(500);
+  socket().accept();
+  socket().message({ type: "error", code: "bad_resume_token", message: "too late", retryable: false });
+  const [, hello] = socket().texts("hello");
+  assert.equal(hello.resume, undefined);
+  assert.equal(hello.session, "cam");
+  assert.deepEqual(hello.settings, { prompt: "comic" });
+  assert.deepEqual(heard.errors, []);
+});
+
+test("waits grow by doubling up to the longest, with full jitter", () => {
+  start({ maxBackoffMs: 3000 });
+  const waits = [];
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    socket().lose();
+    waits.push(heard.details.at(-1).delayMs);
+    clock.advance(3000);
+  }
+  assert.deepEqual(waits, [500, 1000, 2000, 3000, 3000]);
+});
+
+test("jitter spreads a wait from zero up", () => {
+  start({ random: () => 0.25 });
+  socket().lose();
+  assert.equal(heard.details.at(-1).delayMs, 125);
+});
+
+test("a welcome starts the waits anew", () => {
+  open();
+  socket().lose();
+  clock.advance(500);
+  socket().lose();
+  clock.advance(1000);
+  socket().accept();
+  socket().message(WELCOME);
+  socket().lose();
+  assert.equal(heard.details.at(-1).delayMs, 500);
+});
+
+test("it gives up after as many retries as allowed", () => {
+  const stream = start({ retries: 1 });
+  socket().lose();
+  clock.advance(500);
+  socket().lose(1006, "gone");
+  assert.equal(stream.state, "closed");
+  assert.deepEqual(heard.details.at(-1), { code: 1006, reason: "gone" });
+});
+
+for (const code of [1000, 4400, 4401, 4403, 4409]) {
+  test(`it does not come back after close code ${code}`, () => {
+    const stream = open();
+    socket().lose(code);
+    assert.equal(stream.state, "closed");
+    assert.deepEqual(clock.timers.filter(({ atMs }) => atMs < clock.nowMs + 5000), []);
+  });
+}
+
+for (const code of [1001, 1006, 1013, 4404, 4408, 4410, 4503]) {
+  test(`it comes back after close code ${code}`, () => {
+    const stream = open();
+    socket().lose(code);
+    assert.equal(stream.state, "reconnecting");
+  });
+}
+
+test("an overlay may come back after any code", () => {
+  const stream = open({ role: "view", comesBack: () => true });
+  socket().message({ type: "bye", reason: "session_ended" });
+  socket().lose(1000);
+  assert.equal(stream.state, "reconnecting");
+});
+
+test("a new format is a new connection that takes the session over", () => {
+  const stream = open({ format: { width: 256, height: 256 } });
+  const old = socket();
+  stream.reformat({ width: 512 });
+  assert.equal(old.closedWith, 1000);
+  assert.deepEqual(old.texts("bye"), []);
+  assert.notEqual(socket(), old);
+  socket().accept();
+  assert.deepEqual(socket().sent[0].format, { width: 512, height: 256 });
+  assert.equal(socket().sent[0].resume, "token-1");
+  old.lose(1000);
+  assert.equal(stream.state, "connecting");
+});
+
+test("a silent connection is asked for a sign of life, then given up", () => {
+  const stream = open();
+  clock.advance(5000);
+  assert.equal(socket().texts("stats").length, 1);
+  socket().message({ type: "stats", frames_in: 0 });
+  clock.advance(5000);
+  assert.equal(stream.state, "open");
+  clock.advance(5000);
+  assert.equal(stream.state, "reconnecting");
+});
+
+test("close says bye once and is final", async () => {
+  const stream = open();
+  const update = stream.update({ seed: 1 });
+  stream.close();
+  stream.close();
+  assert.deepEqual(socket().texts("bye"), [{ type: "bye" }]);
+  assert.equal(socket().closedWith, 1000);
+  await assert.rejects(update, { code: "closed" });
+  await assert.rejects(stream.update({ seed: 2 }), { code: "closed" });
+  clock.advance(60_000);
+  assert.deepEqual(heard.states, ["open", "closed"]);
+});
+
+test("a message that cannot be read is reported and the stream goes on", () => {
+  const stream = open();
+  socket().message("{");
+  socket().message(new Uint8Array([1, 2, 3]).buffer);
+  assert.deepEqual(heard.errors, ["invalid_message", "truncated_header"]);
+  assert.equal(stream.state, "open");
+});
+
+test("closed is final and every state is reachable", () => {
+  assert.deepEqual(STATES.closed, {});
+  const reached = new Set(Object.values(STATES).flatMap((events) => Object.values(events)));
+  assert.deepEqual([...reached].sort(), ["closed", "connecting", "open", "reconnecting"]);
+});
