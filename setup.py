@@ -6,7 +6,7 @@ from shutil import copytree, ignore_patterns
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-NOT_SERVED = ignore_patterns("*.test.js", "*.test.mjs", "node_modules", "tsconfig.json", "package*.json", ".*")
+NOT_SERVED = ignore_patterns("tests", "*.test.js", "*.test.mjs", "node_modules", "tsconfig.json", "package*.json", ".*")
 
 
 class BuildWithPages(build_py):

@@ -1,0 +1,86 @@
+"""``streamgen models``: what can be served here, with its styles, licence and size."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from streamgen.config import ModelSpec
+from streamgen.errors import StreamgenError
+
+__all__ = ["ModelRow", "add_arguments", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One family as it is installed here; ``problem`` says why it cannot be served."""
+
+    name: str
+    problem: str | None = None
+    licence: str | None = None
+    weights: str | None = None
+    megabytes: float | None = None
+    parameters: int | None = None
+    styles: tuple[str, ...] = ()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``streamgen models``."""
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print every family in the table."""
+    from streamgen.models import MODELS
+
+    rows = [_row(name) for name in MODELS]
+    if args.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        print("\n\n".join(_paragraph(row) for row in rows))
+    return 0
+
+
+def _row(name: str) -> ModelRow:
+    from streamgen.models import load_model
+
+    try:
+        model = load_model(ModelSpec(family=name))
+    except StreamgenError as error:
+        return ModelRow(name, problem=error.message)
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    weights: Path | None = getattr(model, "default_weights", None)
+    if weights is None:
+        return ModelRow(name, parameters=parameters, styles=model.styles)
+    return ModelRow(
+        name,
+        licence=_metadata(weights).get("licence"),
+        weights=str(weights),
+        megabytes=round(weights.stat().st_size / 1e6, 1),
+        parameters=parameters,
+        styles=model.styles,
+    )
+
+
+def _metadata(weights: Path) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="np") as archive:
+        return archive.metadata() or {}
+
+
+def _paragraph(row: ModelRow) -> str:
+    if row.problem is not None:
+        return f"{row.name}\n  cannot be served: {row.problem}"
+    lines = [row.name]
+    if row.parameters is not None:
+        lines.append(f"  size     {row.parameters / 1e6:.1f} million parameters, {row.megabytes or 0:.1f} MB")
+    if row.licence:
+        lines.append(f"  licence  {row.licence}")
+    if row.weights:
+        lines.append(f"  weights  {row.weights}")
+    lines.append(f"  styles   {', '.join(row.styles) or 'any text'}")
+    return "\n".join(lines)
