@@ -64,11 +64,13 @@ PHRASES: dict[str, str] = {
         fauvism, fauvist, matisse, derain, picasso, cubism, cubist, die brucke, german expressionism, basquiat,
         wild, bold colors, bold colours, expressionismus, expressionnisme, expresionismo, espressionismo, cubisme,
         kubismus, cubismo, экспрессионизм, 表現主義, 表现主义, 표현주의""",
-    "kandinsky": """
-        kandinsky, wassily kandinsky, kandinski, abstract, abstraction, abstract art, geometric, geometry, bauhaus,
-        klee, paul klee, miro, joan miro, mondrian, malevich, suprematism, composition viii, shapes, circles,
-        abstrakt, abstrait, abstracto, astratto, abstrato, кандинский, абстракция, カンディンスキー, 抽象,
-        康定斯基, 추상""",
+    "stained glass": """
+        stained glass, mosaic, mosaics, tiles, tile, tessellation, cathedral window, church window, leaded glass, glass,
+        tiffany, gaudi, facets, faceted, crystal, kaleidoscope, low poly, lowpoly, polygons, voronoi, shards, geometric,
+        geometry, abstract, abstract art, kandinsky, wassily kandinsky, klee, paul klee, bauhaus, mondrian, delaunay,
+        vitrail, vitraux, mosaique, glasmalerei, kirchenfenster, mosaik, abstrakt, vidriera, vitral, mosaico, vetrata,
+        abstrait, abstracto, astratto, glas in lood, witraz, витраж, мозаика, ステンドグラス, モザイク, 彩色玻璃,
+        马赛克, 抽象, 스테인드글라스, 모자이크""",
 }
 """Style name to the comma-separated phrases that mean it."""
 

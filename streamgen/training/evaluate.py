@@ -20,7 +20,7 @@ from streamgen.models.tiny import TinyModel, TinyUNet, TrigFlowSchedule, load_ne
 from streamgen.training.data import Photos, Pixels, centre_crop, read_picture, to_pixels, to_tensor
 from streamgen.training.features import JudgeFeatures
 from streamgen.training.losses import Taps, grams, texture_distance
-from streamgen.training.recipe import STYLES, Style
+from streamgen.training.recipe import STYLES
 from streamgen.training.sheet import save_sheet
 from streamgen.training.teachers import Teachers
 
@@ -35,11 +35,11 @@ class Score:
     """How one style does on held-out photos; means over photos.
 
     Args:
-        texture: Gram distance to the teacher's pictures (or the painting), as a share of the plain photo's: 0 is the
+        texture: Gram distance to the teacher's pictures, as a share of the plain photo's: 0 is the
             teacher itself, 1 is a photo without any style. One step.
         texture_4: the same after four steps.
         content: distance of instance-normalised deep features to the photo: 0 is the photo, about 2 is any other photo.
-        teacher_content: the same for the teacher's pictures; None for a painting style.
+        teacher_content: the same for the teacher's pictures.
         change: mean absolute difference to the photo, of 2, at each of `STRENGTHS`, one step.
         flicker: what a still scene's sensor noise becomes in the output, as a multiple of itself; below 1 is steadier
             than the camera.
@@ -49,7 +49,7 @@ class Score:
     texture: float
     texture_4: float
     content: float
-    teacher_content: float | None
+    teacher_content: float
     change: tuple[float, ...]
     flicker: float
 
@@ -77,20 +77,11 @@ def render(network: TinyUNet, row: int, source: Tensor, steps: int = 1, strength
 
 
 @torch.no_grad()
-def score_style(
-    network: TinyUNet,
-    row: int,
-    source: Tensor,
-    wanted: Taps,
-    judge: Callable[[Tensor], Taps],
-    teacher: Tensor | None,
-) -> Score:
-    """Score the style in `row` of the table on sources [B, 3, H, W].
-
-    `wanted` holds the Gram matrices of the teacher's pictures, [B or 1, C, C] by tap.
-    """
+def score_style(network: TinyUNet, row: int, source: Tensor, teacher: Tensor, judge: Callable[[Tensor], Taps]) -> Score:
+    """Score the style in `row` of the table on sources [B, 3, H, W] against the teacher's pictures of them."""
     once = render(network, row, source)
-    features, plain = judge(once), judge(source)
+    features, plain, taught = judge(once), judge(source), judge(teacher)
+    wanted = grams(taught)
     unstyled = texture_distance(grams(plain), wanted).mean()
     generator = torch.Generator().manual_seed(1)
     frames = [source + _SENSOR_NOISE * torch.randn(source.shape, generator=generator) for _ in range(2)]
@@ -102,7 +93,7 @@ def score_style(
             texture_distance(grams(judge(render(network, row, source, steps=4))), wanted).mean() / unstyled
         ),
         content=_content(features, plain),
-        teacher_content=None if teacher is None else _content(judge(teacher), plain),
+        teacher_content=_content(taught, plain),
         change=tuple(_difference(render(network, row, source, strength=s), source) for s in STRENGTHS),
         flicker=flicker,
     )
@@ -133,30 +124,21 @@ def _held_out(data: Path, count: int) -> list[Pixels]:
 
 def _score_all(network: TinyUNet, photos: list[Pixels], data: Path) -> list[Score]:
     judge = JudgeFeatures(data / "features" / "vgg16_hed_to_conv4_1_fp16.npz")
-    teachers = Teachers(data, judge)
+    teachers = Teachers(data)
     source = to_tensor(photos)
-    scores = []
-    for row, style in enumerate(STYLES):
-        teacher = _teacher_pictures(teachers, photos, style)
-        with torch.no_grad():
-            wanted = teachers.grams(style) if teacher is None else grams(judge(teacher))
-        scores.append(score_style(network, row, source, wanted, judge, teacher))
-    return scores
-
-
-def _teacher_pictures(teachers: Teachers, photos: list[Pixels], style: Style) -> Tensor | None:
-    pictures = [picture for photo in photos if (picture := teachers.picture(photo, style)) is not None]
-    return torch.stack(pictures) if pictures else None
+    return [
+        score_style(network, row, source, torch.stack([teachers.picture(photo, style) for photo in photos]), judge)
+        for row, style in enumerate(STYLES)
+    ]
 
 
 def _print_table(scores: list[Score]) -> None:
     changes = [f"change {strength}" for strength in STRENGTHS]
     table = Table("style", "texture", "4 steps", "content", "teacher's", *changes, "monotone", "flicker")
     for s in scores:
-        teacher = "-" if s.teacher_content is None else f"{s.teacher_content:.2f}"
         figures = (f"{value:.2f}" for value in s.change)
-        texture = (f"{s.texture:.2f}", f"{s.texture_4:.2f}", f"{s.content:.2f}")
-        table.add_row(s.name, *texture, teacher, *figures, "yes" if s.monotone else "no", f"{s.flicker:.2f}")
+        texture = (f"{s.texture:.2f}", f"{s.texture_4:.2f}", f"{s.content:.2f}", f"{s.teacher_content:.2f}")
+        table.add_row(s.name, *texture, *figures, "yes" if s.monotone else "no", f"{s.flicker:.2f}")
     Console(width=120).print(table)
 
 

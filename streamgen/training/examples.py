@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,21 +13,13 @@ from streamgen.training.data import Photos, to_tensor
 from streamgen.training.recipe import STYLES
 from streamgen.training.teachers import Teachers
 
-__all__ = ["T_MAX", "Examples", "Exercise", "Render", "compose", "draw_examples"]
+__all__ = ["T_MAX", "Examples", "compose", "draw_examples"]
 
 T_MAX = math.pi / 2
 
 _PURE_NOISE_SHARE = 0.55
 _SENSOR_NOISE = 0.06
 _MAX_SHIFT = 2
-
-# A perceptual loss alone says less per picture than a teacher does.
-_PAINTING_WEIGHT = 2.0
-_WEIGHTS = np.array([_PAINTING_WEIGHT if style.teacher == "painting" else 1.0 for style in STYLES])
-_CHANCES = _WEIGHTS / _WEIGHTS.sum()
-
-Render = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(x_t, t, style index [B], source) -> x_0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +29,8 @@ class Examples:
     Args:
         source: [B, 3, H, W] in [-1, 1], what the network sees.
         clean: [B, 3, H, W], the source without sensor noise.
-        target: [B, 3, H, W], the teachers' pictures; rows of painting styles hold zeros.
+        target: [B, 3, H, W], the teachers' pictures.
         style: [B] int64 index into `STYLES`.
-        taught: [B] bool, False for painting styles.
         t: [B] noise levels in (0, pi/2].
         progress: [B], how far the picture under the noise already is on its way from source (0) to target (1).
         noise: [B, 3, H, W], standard normal.
@@ -52,7 +42,6 @@ class Examples:
     clean: Tensor
     target: Tensor
     style: Tensor
-    taught: Tensor
     t: Tensor
     progress: Tensor
     noise: Tensor
@@ -60,22 +49,12 @@ class Examples:
     shift: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Exercise:
-    """The question x_t [B, 3, H, W] and, where `imitate` [B] holds, the answer `goal` [B, 3, H, W]."""
-
-    x_t: Tensor
-    goal: Tensor
-    imitate: Tensor
-
-
 def draw_examples(photos: Photos, teachers: Teachers, random: np.random.Generator, size: int, twins: int) -> Examples:
     """Draw `size` photos and styles, ask the teachers, and add `twins` twins."""
     pictures = [photos.draw(random) for _ in range(size)]
-    indices = random.choice(len(STYLES), size, replace=size > len(STYLES), p=_CHANCES)
-    answers = [teachers.picture(photo, STYLES[i]) for photo, i in zip(pictures, indices, strict=True)]
+    indices = random.choice(len(STYLES), size, replace=size > len(STYLES))
     clean = to_tensor(pictures)
-    target = torch.stack([torch.zeros_like(clean[0]) if a is None else a for a in answers])
+    target = torch.stack([teachers.picture(photo, STYLES[i]) for photo, i in zip(pictures, indices, strict=True)])
     shift = (0, 0) if random.random() < 0.5 else _draw_shift(random)
     generator = torch.Generator().manual_seed(int(random.integers(2**62)))
     rows = torch.cat([torch.arange(size), torch.arange(twins)])
@@ -86,7 +65,6 @@ def draw_examples(photos: Photos, teachers: Teachers, random: np.random.Generato
         clean=clean,
         target=target,
         style=torch.from_numpy(indices)[rows],
-        taught=torch.tensor([a is not None for a in answers])[rows],
         t=t[rows],
         progress=progress[rows],
         noise=torch.randn(clean[:size].shape, generator=generator)[rows],
@@ -95,25 +73,18 @@ def draw_examples(photos: Photos, teachers: Teachers, random: np.random.Generato
     )
 
 
-def compose(examples: Examples, render: Render) -> Exercise:
-    """Noise the pictures and work out the answers.
+def compose(examples: Examples) -> tuple[Tensor, Tensor]:
+    """The questions x_t and the answers x_0, [B, 3, H, W] each.
 
     A picture that is `progress` m on its way from source to target, noised to level t, should come out
     m + (1 - m) sin(t)^2 on its way: all of it from pure noise, none at t = 0, so that strength is monotone and further
-    steps finish what the first began. A painting style has no teacher's picture; there `render`, the averaged network
-    itself at t = pi/2, stands in, and from pure noise the painting loss judges instead.
+    steps finish what the first began.
     """
     e = examples
-    target, from_noise = e.target.clone(), e.t >= T_MAX
-    borrowed = ~e.taught & ~from_noise
-    if borrowed.any():
-        start = torch.full((int(borrowed.sum()),), T_MAX)
-        target[borrowed] = render(e.noise[borrowed], start, e.style[borrowed], e.source[borrowed])
     t, m = (x[:, None, None, None] for x in (e.t, e.progress))
-    picture = torch.lerp(e.clean, target, m)
-    x_t = torch.where(from_noise[:, None, None, None], e.noise, torch.cos(t) * picture + torch.sin(t) * e.noise)
-    goal = torch.lerp(e.clean, target, m + (1 - m) * torch.sin(t) ** 2)
-    return Exercise(x_t, goal, e.taught | borrowed)
+    picture = torch.lerp(e.clean, e.target, m)
+    x_t = torch.where(t >= T_MAX, e.noise, torch.cos(t) * picture + torch.sin(t) * e.noise)
+    return x_t, torch.lerp(e.clean, e.target, m + (1 - m) * torch.sin(t) ** 2)
 
 
 def _draw_levels(random: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:

@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["CONTENT_TAP", "STRUCTURE_TAPS", "TAPS", "Features", "JudgeFeatures"]
+__all__ = ["STRUCTURE_TAPS", "TAPS", "Features", "JudgeFeatures"]
 
 TAPS = ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7")
 STRUCTURE_TAPS = ("fire3", "fire6")
-CONTENT_TAP = "fire6"
 
 _POOL_AFTER = ("conv1", "fire4")
 # The Caffe model reads BGR in [0, 255] less the ImageNet mean.

@@ -1,4 +1,4 @@
-"""The training loop: draw examples, imitate or be judged by a painting, step, average."""
+"""The training loop: draw examples, imitate the teachers, step, average."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from streamgen.errors import ConfigError
 from streamgen.models.tiny import TinyUNet
 from streamgen.training.checkpoint import Run
 from streamgen.training.data import Photos
-from streamgen.training.examples import Examples, Exercise, compose, draw_examples
+from streamgen.training.examples import Examples, compose, draw_examples
 from streamgen.training.features import Features
 from streamgen.training.losses import (
-    Taps,
-    content_distance,
     grams,
     imitation_loss,
-    painting_loss,
     structure_distance,
     temporal_distance,
     texture_distance,
@@ -75,7 +72,7 @@ class School:
         photos = Photos(data, "train")
         try:
             features = Features(data / "features" / "squeezenet_v1_0_dc.npz")
-            return cls(photos, Teachers(data, features), features)
+            return cls(photos, Teachers(data), features)
         except FileNotFoundError as error:
             raise ConfigError("data_missing", f"no {error.filename}", field="data") from error
 
@@ -92,10 +89,9 @@ def train_step(run: Run, school: School, plan: Plan) -> Lesson:
     """Draw one batch, take one optimiser step and update the averaged weights in place."""
     began_s = time.monotonic()
     examples = draw_examples(school.photos, school.teachers, run.random, _BATCH, _TWINS)
-    with torch.no_grad():
-        exercise = compose(examples, lambda x_t, t, style, source: _render(run.average, x_t, t, style, source))
-    picture = _render(run.network, exercise.x_t, examples.t, examples.style, examples.source)
-    losses = _judge(school, examples, exercise, picture)
+    x_t, goal = compose(examples)
+    picture = _render(run.network, x_t, examples.t, examples.style, examples.source)
+    losses = _judge(school.features, picture, goal)
     twins = examples.twins
     temporal = temporal_distance(picture[:twins], picture[-twins:], examples.shift).mean()
     _descend(run, losses.mean() + _TEMPORAL_WEIGHT * temporal, plan.rate(run))
@@ -112,30 +108,14 @@ def _render(network: TinyUNet, x_t: Tensor, t: Tensor, style: Tensor, source: Te
     return picture.float()
 
 
-def _judge(school: School, examples: Examples, exercise: Exercise, picture: Tensor) -> Tensor:
-    imitate = exercise.imitate
-    reference = torch.where(imitate[:, None, None, None], exercise.goal, examples.clean)
+def _judge(features: Features, picture: Tensor, goal: Tensor) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
-        taps = school.features(picture)
+        taps = features(picture)
         found = grams(taps)
         with torch.no_grad():
-            reference_taps = school.features(reference)
-            wanted = _wanted_grams(school, examples, imitate, grams(reference_taps))
-    texture = texture_distance(found, wanted)
-    imitation = imitation_loss(picture, reference, texture, structure_distance(taps, reference_taps))
-    if bool(imitate.all()):
-        return imitation
-    painting = painting_loss(picture, reference, texture, content_distance(taps, reference_taps))
-    return torch.where(imitate, imitation, painting)
-
-
-def _wanted_grams(school: School, examples: Examples, imitate: Tensor, found: Taps) -> Taps:
-    """The references' Gram matrices, but the paintings' in the rows that paintings judge."""
-    for row in (~imitate).nonzero().flatten().tolist():
-        painting = school.teachers.grams(STYLES[int(examples.style[row])])
-        for tap, matrix in painting.items():
-            found[tap][row] = matrix[0]
-    return found
+            goal_taps = features(goal)
+            wanted = grams(goal_taps)
+    return imitation_loss(picture, goal, texture_distance(found, wanted), structure_distance(taps, goal_taps))
 
 
 def _descend(run: Run, loss: Tensor, rate: float) -> None:

@@ -6,15 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streamgen.training.features import CONTENT_TAP, STRUCTURE_TAPS
+from streamgen.training.features import STRUCTURE_TAPS
 
 __all__ = [
     "Taps",
-    "content_distance",
     "grams",
     "grid_distance",
     "imitation_loss",
-    "painting_loss",
     "structure_distance",
     "temporal_distance",
     "texture_distance",
@@ -23,7 +21,6 @@ __all__ = [
 Taps = dict[str, Tensor]
 
 _CELL = 4
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def grams(taps: Taps) -> Taps:
@@ -53,26 +50,11 @@ def structure_distance(taps: Taps, wanted: Taps) -> Tensor:
     return torch.stack(terms).mean(0)
 
 
-def content_distance(taps: Taps, source: Taps) -> Tensor:
-    """Distance of instance-normalised deep features: what is where, whatever its colour. [B]."""
-    found, wanted = (F.instance_norm(t[CONTENT_TAP].float()) for t in (taps, source))
-    return _mean((found - wanted).square())
-
-
 def imitation_loss(picture: Tensor, goal: Tensor, texture: Tensor, structure: Tensor) -> Tensor:
     """How far pictures [B, 3, H, W] are from the goal in texture [B], structure [B], colour and line. [B]."""
     low_pass = _mean((F.avg_pool2d(picture, 8) - F.avg_pool2d(goal, 8)).abs())
     lines = _mean((picture - goal).abs())
-    return 0.25 * texture + 0.3 * structure + 1.5 * low_pass + 0.7 * lines + 2.0 * grid_distance(picture, goal)
-
-
-def painting_loss(picture: Tensor, source: Tensor, texture: Tensor, content: Tensor) -> Tensor:
-    """How far pictures [B, 3, H, W] are from a painting's texture [B] and the source's content [B] and light. [B]."""
-    light = _mean((F.avg_pool2d(_luma(picture), 16) - F.avg_pool2d(_luma(source), 16)).abs())
-    variation = _mean(picture.diff(dim=2).abs()) + _mean(picture.diff(dim=3).abs())
-    out_of_range = _mean(F.relu(picture.abs() - 1))
-    grid = grid_distance(picture, source)
-    return 30.0 * texture + 0.5 * content + 0.4 * light + 0.1 * variation + 2.0 * grid + out_of_range
+    return 0.35 * texture + 0.3 * structure + 1.5 * low_pass + 0.7 * lines + 2.0 * grid_distance(picture, goal)
 
 
 def grid_distance(picture: Tensor, reference: Tensor) -> Tensor:
@@ -95,8 +77,3 @@ def temporal_distance(first: Tensor, second: Tensor, shift: tuple[int, int]) -> 
 
 def _mean(x: Tensor) -> Tensor:
     return x.flatten(1).mean(1)
-
-
-def _luma(x: Tensor) -> Tensor:
-    red, green, blue = x.unbind(1)
-    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue)[:, None]

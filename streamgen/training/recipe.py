@@ -14,13 +14,12 @@ class Style:
 
     Args:
         name: what a prompt calls it; stored in the weights file.
-        teacher: `classical` (image processing), `multistyle` (the Magenta network) or `painting` (no teacher network,
-            one picture and a perceptual loss).
-        key: the function's name, the network's style number, or the painting's file name without its suffix.
+        teacher: `classical` (image processing) or `multistyle` (the Magenta network).
+        key: the function's name, or the network's style number.
     """
 
     name: str
-    teacher: Literal["classical", "multistyle", "painting"]
+    teacher: Literal["classical", "multistyle"]
     key: str
 
 
@@ -35,5 +34,5 @@ STYLES = (
     Style("etching", "multistyle", "11"),
     Style("pastel", "multistyle", "12"),
     Style("expressionist", "multistyle", "13"),
-    Style("kandinsky", "painting", "19_wassily_kandinsky_composition_viii_1923"),
+    Style("stained glass", "multistyle", "15"),
 )
