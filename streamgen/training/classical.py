@@ -40,11 +40,11 @@ def comic(pixels: Pixels) -> Pixels:
     """Flat saturated cells in four tones under black ink lines."""
     smooth = _smooth(pixels, times=3, reach=7)
     hsv = cv2.cvtColor(smooth, cv2.COLOR_RGB2HSV).astype(np.float32)
-    value = _soft_levels(hsv[..., 2] / 255, _COMIC_LEVELS)
-    hsv[..., 1] = np.clip(hsv[..., 1] * 1.6 + 8, 0, 255)
-    hsv[..., 2] = np.clip(value * 1.12 + 0.03, 0, 1) * 255
+    value = _soft_levels(_blur(hsv[..., 2], 1.0) / 255, _COMIC_LEVELS)
+    hsv[..., 1] = np.clip(hsv[..., 1] * 1.55 + 6, 0, 255)
+    hsv[..., 2] = (0.16 + 0.84 * value) * 255
     cells = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB).astype(np.float32)
-    ink = _ink(_luminance(smooth), sigma=1.2, sharpness=40.0, threshold=0.955)
+    ink = _ink(_luminance(smooth), sigma=1.9, sharpness=30.0, threshold=0.962)
     return _to_pixels(cells * ink[..., None])
 
 

@@ -37,6 +37,7 @@ _WARM_UP_STEPS = 100
 _COOL_DOWN_FROM = 0.55
 _GRADIENT_NORM = 1.0
 _LONGEST_STEP_S = 10.0
+_AVERAGE = 0.997
 _MEMORY = 0.98
 
 
@@ -125,7 +126,7 @@ def _descend(run: Run, loss: Tensor, rate: float) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), _GRADIENT_NORM)
     run.optimizer.step()
-    keep = min(0.999, (run.step + 1) / (run.step + 10))
+    keep = min(_AVERAGE, (run.step + 1) / (run.step + 10))
     with torch.no_grad():
         for mean, value in zip(run.average.parameters(), run.network.parameters(), strict=True):
             mean.lerp_(value, 1 - keep)
