@@ -70,7 +70,7 @@ def test_a_file_that_is_no_picture_is_told_and_the_old_source_goes_on(tab: Any, 
     broken.write_text("no picture")
     tab.page.set_input_files("#image-file", broken)
     expect(tab.page.get_by_role("alert").filter(has_text="That picture cannot be read")).to_be_visible()
-    press(tab.page, "Use the sample")
+    press(tab.page, "Close this message")
     expect(tab.page.locator("#notice")).to_be_hidden()
     tab.wait_for_more()
 

@@ -188,6 +188,7 @@ class Page {
       "copy-obs": () => this.copyObsUrl(),
       help: () => this.help(),
       "notice-retry": () => this.retry(),
+      "notice-close": () => (byId("notice", HTMLElement).hidden = true),
     };
     for (const [id, run] of Object.entries(actions)) byId(id, HTMLElement).addEventListener("click", run);
     const does = (/** @type {string} */ id) => () => byId(id, HTMLElement).click();

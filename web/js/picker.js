@@ -19,6 +19,8 @@ export class SourcePicker {
       if (!(button instanceof HTMLElement)) continue;
       button.addEventListener("click", () => this.choose(/** @type {Kind} */ (button.dataset.source)));
     }
+    const screen = document.querySelector("[data-source=screen]");
+    if (screen instanceof HTMLElement) screen.hidden = !navigator.mediaDevices?.getDisplayMedia;
     byId("notice-sample", HTMLElement).addEventListener("click", () => this.choose("sample"));
     byId("notice-file", HTMLElement).addEventListener("click", () => this.choose("image"));
     byId("device", HTMLSelectElement).addEventListener("change", (event) => {

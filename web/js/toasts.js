@@ -9,7 +9,8 @@ const AT_MOST = 3;
 export function toast(text, kind = "status") {
   const list = byId(`toasts-${kind}`, HTMLElement);
   if ([...list.children].some((child) => child.querySelector("p")?.textContent === text)) return;
-  const close = make("button", { type: "button", ariaLabel: "Dismiss" }, "×");
+  const close = make("button", { type: "button", className: "button quiet", ariaLabel: "Dismiss" });
+  close.innerHTML = '<svg aria-hidden="true"><use href="#i-close"/></svg>';
   const item = make("div", { className: "toast" }, make("p", {}, text), close);
   close.addEventListener("click", () => item.remove());
   list.append(item);
