@@ -44,7 +44,7 @@ node-test:
 	@tools/node-tests
 
 bench: $(VENV)/.server
-	$(BIN)/streamgen bench --output bench/results $(ARGS)
+	$(BIN)/streamgen bench --output bench/results/bench.json $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

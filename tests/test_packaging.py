@@ -54,9 +54,9 @@ def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
 
 
 def test_the_installed_server_finds_its_pages(wheel: Path, tmp_path: Path) -> None:
-    pytest.importorskip("streamgen.server.app")
+    pytest.importorskip("streamgen.server.pages")
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = "from streamgen.server.app import web_root; print(web_root())"
+    code = "from streamgen.server.pages import web_root; print(web_root())"
     # -P keeps the checkout off the path; PYTHONPATH comes before an editable install.
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print every finding; 1 when something keeps the server from running."""
     config = config_of(args)
-    start_compute(config)
+    start_compute(config.threads)
     broken = 0
     for check in CHECKS:
         for finding in check(config):
@@ -166,11 +166,12 @@ def check_pages(config: ServerConfig) -> Iterator[Finding]:
     """Whether the web pages came along."""
     if _version("fastapi") is None:
         return
-    from streamgen.server.app import web_root
+    from streamgen.server.pages import web_root
 
-    root = web_root()
-    found = (root / "index.html").is_file()
-    yield Finding(State.GOOD if found else State.BROKEN, "web pages", str(root) if found else f"none at {root}")
+    try:
+        yield Finding(State.GOOD, "web pages", str(web_root()))
+    except StreamgenError as error:
+        yield Finding(State.BROKEN, "web pages", error.message)
 
 
 def check_port(config: ServerConfig) -> Iterator[Finding]:

@@ -40,9 +40,9 @@ def config_of(args: argparse.Namespace) -> ServerConfig:
     return from_environment(**{name: value for name, value in vars(args).items() if name in known})
 
 
-def start_compute(config: ServerConfig) -> None:
+def start_compute(threads: int) -> None:
     """Set up this process for computing. Call it before anything imports torch, which reads the environment then."""
-    os.environ.update(worker_environment(compute_threads(config.threads)))
+    os.environ.update(worker_environment(compute_threads(threads)))
 
 
 def between(low: int, high: int) -> Callable[[str], int]:

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Stylise ``args.input`` into ``args.output``; cheap checks come before the model is loaded."""
     settings, config = _settings(args), config_of(args)
-    start_compute(config)
+    start_compute(config.threads)
     with terminable(), MediaSource(args.input) as source:
         format = _format(args, source)
         with open_sink(args.output, source, format.width, format.height) as sink:

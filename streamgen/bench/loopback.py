@@ -1,0 +1,186 @@
+"""A server of its own on loopback, a client that sends at a fixed rate, and what came back when."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamgen.bench.pictures import moving_pictures
+from streamgen.config import ServerConfig
+from streamgen.errors import WorkerError
+from streamgen.frames import Timing
+from streamgen.settings import FrameFormat, StreamSettings
+
+__all__ = ["Arrival", "Server", "Trace", "drive", "running_server"]
+
+_READY_TIMEOUT_S = 180.0
+_WARM_OUTPUTS = 10
+_WARM_UP_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that is ready.
+
+    Args:
+        port: on 127.0.0.1.
+        ready_s: from the start of the process to the first ``/readyz`` that said so.
+        pid: of its main process; the worker is a child.
+    """
+
+    port: int
+    ready_s: float
+    pid: int
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    def memory_mb(self) -> float:
+        """Memory of the server and its workers, shared pages counted once where the system tells."""
+        import psutil
+
+        process = psutil.Process(self.pid)
+        total = 0
+        for each in (process, *process.children(recursive=True)):
+            info = each.memory_full_info()
+            total += getattr(info, "pss", info.rss)
+        return round(total / 2**20, 1)
+
+
+@contextmanager
+def running_server(config: ServerConfig) -> Iterator[Server]:
+    """Start ``streamgen serve`` on a free port of 127.0.0.1, wait until it is ready, and stop it in the end.
+
+    Raises:
+        WorkerError: ``server_failed`` with the last line the server wrote.
+    """
+    port = _free_port()
+    options = {"model": config.model, "backend": config.backend, "device": config.device, "threads": config.threads}
+    command = [sys.executable, "-m", "streamgen", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    command += ["--weights", str(config.weights)] if config.weights else []
+    with tempfile.TemporaryFile() as log:
+        began_s = time.monotonic()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            while not _ready(port):
+                if process.poll() is not None or time.monotonic() - began_s > _READY_TIMEOUT_S:
+                    log.seek(0)
+                    lines = log.read().decode(errors="replace").strip().splitlines() or ["it wrote nothing"]
+                    raise WorkerError("server_failed", f"the server did not become ready: {lines[-1]}")
+                time.sleep(0.05)
+            yield Server(port, round(time.monotonic() - began_s, 2), process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One output as the client got it.
+
+    Args:
+        at_s: seconds since the measuring began.
+        latency_ms: from just before the frame was handed to the client to just after its output was decoded.
+        timing: the server's own part of it.
+    """
+
+    at_s: float
+    latency_ms: float
+    timing: Timing
+
+
+@dataclass(slots=True)
+class Trace:
+    """Everything one run saw. Frames before the model's fast version was ready are not in it."""
+
+    sent: int = 0
+    arrivals: list[Arrival] = field(default_factory=list)
+    memory_mb: list[tuple[float, float]] = field(default_factory=list)
+    """(seconds since the measuring began, megabytes of the server), about once a second."""
+    stats: dict[str, Any] = field(default_factory=dict)
+    """What the server says of the session in the end, warm-up included."""
+
+
+async def drive(server: Server, side: int, fps: float, seconds: float) -> Trace:
+    """Send ``side`` x ``side`` frames at ``fps`` for ``seconds`` and note what comes back.
+
+    A frame whose moment has passed is not sent late but left out, as a camera does.
+    """
+    import streamgen
+
+    trace = Trace()
+    format = FrameFormat(width=side, height=side)
+    most = StreamSettings.model_fields["max_fps"].metadata
+    limit = next(mark.le for mark in most if hasattr(mark, "le"))
+    async with streamgen.connect(
+        server.url, prompt="van gogh", format=format, max_fps=min(limit, max(1, round(fps)))
+    ) as stream:
+        warm = asyncio.Event()
+        began_s = 0.0
+
+        async def receive() -> None:
+            outputs = 0
+            async for output in stream:
+                now_us, now_s = time.time_ns() // 1000, time.monotonic()
+                if not warm.is_set():
+                    outputs = 0 if output.warm_up else outputs + 1
+                    if outputs >= _WARM_OUTPUTS:
+                        warm.set()
+                    continue
+                if began_s and now_s >= began_s:
+                    latency_ms = (now_us - output.captured_us) / 1000
+                    trace.arrivals.append(Arrival(now_s - began_s, latency_ms, output.timing))
+
+        receiving = asyncio.create_task(receive())
+        pictures = moving_pictures(side, side)
+        try:
+            async with asyncio.timeout(_WARM_UP_TIMEOUT_S):
+                while not warm.is_set():
+                    await stream.send(pictures[trace.sent % len(pictures)])
+                    trace.sent += 1
+                    await asyncio.sleep(1 / fps)
+            began_s, trace.sent, ticks, sampled_s = time.monotonic(), 0, 0, 0.0
+            while (elapsed_s := time.monotonic() - began_s) < seconds:
+                if elapsed_s >= sampled_s:
+                    trace.memory_mb.append((round(elapsed_s, 1), server.memory_mb()))
+                    sampled_s += 1.0
+                if elapsed_s * fps >= ticks:
+                    await stream.send(pictures[trace.sent % len(pictures)])
+                    trace.sent += 1
+                    ticks = int(elapsed_s * fps) + 1
+                await asyncio.sleep(max(0.0, ticks / fps - (time.monotonic() - began_s)))
+            trace.stats = (await stream.stats()).model_dump()
+        finally:
+            receiving.cancel()
+    return trace
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
