@@ -44,7 +44,8 @@ node-test:
 	@tools/node-tests
 
 bench: $(VENV)/.server
-	$(BIN)/streamgen bench --output bench/results/bench.json $(ARGS)
+	$(BIN)/streamgen bench --flood-seconds 60 --output bench/results/bench.json $(ARGS)
+	$(BIN)/python bench/install.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
