@@ -12,7 +12,17 @@ from enum import IntEnum, IntFlag
 
 from streamgen.errors import ProtocolError
 
-__all__ = ["HEADER_BYTES", "MAX_PIXELS", "Codec", "Flags", "FrameHeader", "Kind", "pack_frame", "parse_frame"]
+__all__ = [
+    "HEADER_BYTES",
+    "MAX_PIXELS",
+    "Codec",
+    "Flags",
+    "FrameHeader",
+    "Kind",
+    "pack_frame",
+    "parse_frame",
+    "peek_seq",
+]
 
 MAX_PIXELS = 4_000_000
 """Width times height a frame may declare; checked before anything is decoded."""
@@ -142,6 +152,14 @@ def parse_frame(data: bytes | memoryview) -> tuple[FrameHeader, memoryview]:
         flags=Flags(flags),
     )
     return header, view[header_length:]
+
+
+def peek_seq(data: bytes | memoryview) -> int | None:
+    """``seq`` of a message that ``parse_frame`` refused, where its header reaches that far: a refused frame is
+    acknowledged too, or its sender would wait for the credit for ever."""
+    if len(data) < HEADER_BYTES or bytes(data[:3]) != _MAGIC + bytes([_VERSION]):
+        return None
+    return int(_HEADER.unpack_from(data)[6])
 
 
 def _check_picture(kind: int, codec: int, width: int, height: int) -> None:

@@ -1,0 +1,118 @@
+"""Pictures to bytes and back: JPEG, raw RGB, and PNG for snapshots. Every size is checked before anything is decoded.
+
+The functions hold the processor for as long as the picture takes (half a millisecond for a JPEG of 512x512) and release
+the interpreter lock, so a server calls them in a thread pool.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import simplejpeg
+
+from streamgen.errors import CodecError
+from streamgen.frames import Pixels
+from streamgen.wire import MAX_PIXELS, Codec
+
+__all__ = ["check_pixels", "decode", "encode", "encode_png"]
+
+_START_OF_SCAN = b"\xff\xda"
+_MAX_SCANS = 64
+"""A progressive JPEG can repeat tiny scans that each cost a pass over the whole picture; encoders write about ten."""
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_COLOUR_TYPES = {3: 2, 4: 6}
+_PNG_FILTER_UP = 2
+
+
+def check_pixels(pixels: Pixels) -> None:
+    """Refuse what cannot travel as a frame.
+
+    Raises:
+        CodecError: ``bad_pixels`` unless uint8 [H, W, 3]; ``frame_too_large`` above ``MAX_PIXELS``.
+    """
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        seen = f"{pixels.dtype} {list(pixels.shape)}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise CodecError("bad_pixels", f"a frame is a uint8 array [height, width, 3], got {seen}", field="pixels")
+    height, width = pixels.shape[:2]
+    if not 1 <= height * width <= MAX_PIXELS:
+        raise CodecError(
+            "frame_too_large", f"a frame has 1 to {MAX_PIXELS} pixels, got {width}x{height}", field="width"
+        )
+
+
+def decode(codec: Codec, payload: bytes | memoryview, width: int, height: int) -> Pixels:
+    """Decode a picture that was declared to be ``width`` x ``height``.
+
+    Returns:
+        uint8 [height, width, 3] RGB; greyscale pictures are spread over the three channels.
+
+    Raises:
+        CodecError: ``frame_too_large`` or ``size_mismatch`` before anything is decoded; ``undecodable`` for a broken
+            picture or a codec that is not accepted from clients.
+    """
+    if width * height > MAX_PIXELS:
+        raise CodecError("frame_too_large", f"a frame has at most {MAX_PIXELS} pixels, got {width}x{height}")
+    if codec is Codec.RAW:
+        return _decode_raw(payload, width, height)
+    if codec is Codec.JPEG:
+        return _decode_jpeg(bytes(payload), width, height)
+    raise CodecError("undecodable", f"frames are sent as JPEG or raw, got {codec.name}", field="codec")
+
+
+def encode(pixels: Pixels, codec: Codec, quality: int = 85) -> bytes:
+    """Encode a uint8 [H, W, 3] picture; ``quality`` (1 to 100) is the JPEG's."""
+    if codec is Codec.RAW:
+        return pixels.tobytes()
+    if codec is Codec.PNG:
+        return encode_png(pixels)
+    encoded: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels), quality=quality, colorspace="RGB", colorsubsampling="420", fastdct=True
+    )
+    return encoded
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """Encode a uint8 [H, W, 3 or 4] picture losslessly, with the fastest compression that helps."""
+    height, width, channels = pixels.shape
+    lines = np.empty((height, 1 + width * channels), np.uint8)
+    lines[:, 0] = _PNG_FILTER_UP
+    rows = pixels.reshape(height, width * channels)
+    lines[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, 8, _PNG_COLOUR_TYPES[channels], 0, 0, 0)
+    body = zlib.compress(lines.data, level=1)
+    return _PNG_SIGNATURE + _png_chunk(b"IHDR", header) + _png_chunk(b"IDAT", body) + _png_chunk(b"IEND", b"")
+
+
+def _png_chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+
+
+def _decode_raw(payload: bytes | memoryview, width: int, height: int) -> Pixels:
+    if len(payload) != width * height * 3:
+        raise CodecError(
+            "size_mismatch",
+            f"a raw picture of {width}x{height} has {width * height * 3} bytes, got {len(payload)}",
+            field="width",
+        )
+    return np.frombuffer(payload, np.uint8).reshape(height, width, 3)
+
+
+def _decode_jpeg(payload: bytes, width: int, height: int) -> Pixels:
+    try:
+        real_height, real_width, _, _ = simplejpeg.decode_jpeg_header(payload)
+    except ValueError as error:
+        raise CodecError("undecodable", f"the picture is no JPEG: {error}", field="payload") from None
+    if (real_width, real_height) != (width, height):
+        raise CodecError(
+            "size_mismatch", f"the picture is {real_width}x{real_height}, declared {width}x{height}", field="width"
+        )
+    if payload.count(_START_OF_SCAN) > _MAX_SCANS:
+        raise CodecError("undecodable", f"the JPEG has more than {_MAX_SCANS} scans", field="payload")
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(payload, colorspace="RGB", fastdct=True, fastupsample=True)
+    except ValueError as error:
+        raise CodecError("undecodable", f"the JPEG is broken: {error}", field="payload") from None
+    return pixels

@@ -1,0 +1,110 @@
+"""The server's routes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Response, WebSocket
+
+from streamgen import __version__
+from streamgen.config import ServerConfig
+from streamgen.errors import StreamgenError
+from streamgen.protocol import protocol_schema
+from streamgen.server.pages import Pages, web_root
+from streamgen.server.picture import CodecPool
+from streamgen.server.sessions import Sessions
+from streamgen.server.startup import Startup
+from streamgen.server.worker_link import WorkerLink
+from streamgen.server.ws import HELLO_TIMEOUT_S, Connection, House
+from streamgen.settings import settings_schema
+
+__all__ = ["create_app"]
+
+
+def create_app(
+    config: ServerConfig,
+    worker: WorkerLink,
+    *,
+    on_ready: Callable[[], None] | None = None,
+    on_failed: Callable[[StreamgenError], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    hello_timeout_s: float = HELLO_TIMEOUT_S,
+) -> FastAPI:
+    """The application. Its lifespan starts ``worker`` in the background and stops it.
+
+    Args:
+        on_ready: called once the worker serves.
+        on_failed: called with what kept it from starting; the pages are served nevertheless.
+        clock: monotonic seconds.
+        hello_timeout_s: how long a connection may stay silent.
+
+    Raises:
+        ConfigError: ``pages_missing``.
+    """
+    pool = CodecPool()
+    startup = Startup(worker, on_ready, on_failed)
+    sessions = Sessions(config, worker, pool, clock)
+    house = House(config, worker, startup, sessions, pool, clock, hello_timeout_s)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        startup.begin()
+        try:
+            yield
+        finally:
+            sessions.shut_down()
+            await startup.end()
+            pool.close()
+
+    app = FastAPI(title="streamgen", version=__version__, lifespan=lifespan, redoc_url=None)
+    app.state.house = house
+    _add_socket(app, house)
+    _add_health(app, worker)
+    _add_api(app, worker)
+    app.mount("/", Pages(directory=web_root(), html=True), name="pages")
+    return app
+
+
+def _add_socket(app: FastAPI, house: House) -> None:
+    @app.websocket("/ws")
+    async def socket(websocket: WebSocket) -> None:
+        await Connection(websocket, house).run()
+
+
+def _add_health(app: FastAPI, worker: WorkerLink) -> None:
+    @app.get("/healthz", tags=["health"], summary="The process lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        summary="The worker serves frames",
+        responses={503: {"description": "It is starting, restarting or has failed."}},
+    )
+    async def readyz(response: Response) -> dict[str, str]:
+        if worker.ready:
+            return {"status": "ready"}
+        response.status_code = 503
+        return {"status": "starting"}
+
+
+def _add_api(app: FastAPI, worker: WorkerLink) -> None:
+    @app.get("/api/v1/models", tags=["api"], summary="The model that is loaded")
+    async def models() -> dict[str, Any]:
+        if not worker.ready:
+            return {"models": []}
+        info = worker.info
+        loaded = {"name": info.model, "styles": info.styles, "backend": info.backend, "device": info.device}
+        return {"models": [loaded]}
+
+    @app.get("/api/v1/settings-schema", tags=["api"], summary="JSON Schema of the live settings and the format")
+    async def settings() -> dict[str, Any]:
+        return settings_schema()
+
+    @app.get("/api/v1/protocol-schema", tags=["api"], summary="JSON Schema of every text message")
+    async def protocol() -> dict[str, Any]:
+        return protocol_schema()

@@ -1,0 +1,160 @@
+"""Run the server until it is told to stop."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from streamgen.config import ServerConfig
+from streamgen.errors import ConfigError, PortInUse, StreamgenError
+from streamgen.protocol import MAX_MESSAGE_BYTES
+from streamgen.server.app import create_app
+from streamgen.server.origin import is_loopback
+from streamgen.server.pool import Worker
+from streamgen.server.transport import BoundedWebSocket
+from streamgen.server.worker_link import WorkerLink
+from streamgen.server.ws import HELLO_TIMEOUT_S, House
+
+__all__ = ["Server", "bind", "serve", "server_for"]
+
+_LOG = logging.getLogger(__name__)
+_GRACE_S = 3
+_FAREWELL_S = 1.0
+
+
+class Server(uvicorn.Server):
+    """uvicorn, saying goodbye in the protocol's own words before it closes connections."""
+
+    house: House
+    failure: StreamgenError | None = None
+
+    def fail(self, error: StreamgenError) -> None:
+        """Stop, because the worker could not start."""
+        self.failure = error
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.house.sessions.farewell(_FAREWELL_S)
+        await super().shutdown(sockets)
+
+
+def serve(config: ServerConfig) -> int:
+    """Serve until SIGINT or SIGTERM, and return the exit code 0.
+
+    Raises:
+        ConfigError: ``not_loopback`` for an address other machines can reach.
+        PortInUse: another program listens on the address.
+        StreamgenError: what kept the worker from starting.
+    """
+    listener = bind(config)
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    server = server_for(config, Worker(config), url=url)
+    print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
+    # uvicorn shuts down on a signal and then raises it once more: a planned stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _already_handled)
+    server.run(sockets=[listener])
+    if server.failure is not None:
+        raise server.failure
+    return 0
+
+
+def server_for(
+    config: ServerConfig,
+    worker: WorkerLink,
+    *,
+    url: str = "",
+    clock: Callable[[], float] = time.monotonic,
+    hello_timeout_s: float = HELLO_TIMEOUT_S,
+) -> Server:
+    """A server that is ready to run. ``url`` is announced once the worker serves."""
+
+    def announce() -> None:
+        if url:
+            print(_banner(url, worker.info.model, worker.info.backend), flush=True)
+
+    def fail(error: StreamgenError) -> None:
+        server.fail(error)
+
+    app = create_app(config, worker, on_ready=announce, on_failed=fail, clock=clock, hello_timeout_s=hello_timeout_s)
+    server = Server(
+        uvicorn.Config(
+            app,
+            ws=BoundedWebSocket,
+            ws_max_size=MAX_MESSAGE_BYTES,
+            # Pictures are compressed already; deflate would cost twenty times the round trip.
+            ws_per_message_deflate=False,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+    )
+    server.house = app.state.house
+    return server
+
+
+def bind(config: ServerConfig) -> socket.socket:
+    """Listen on the configured address.
+
+    Raises:
+        ConfigError: ``not_loopback``, ``bad_address``.
+        PortInUse: another program listens there.
+    """
+    if not is_loopback(config.host):
+        raise ConfigError(
+            "not_loopback",
+            f"host must be a loopback address such as 127.0.0.1, got {config.host!r}: there are no access tokens yet, "
+            "so anyone in the network could use the server",
+            field="host",
+        )
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, OverflowError) as error:
+        raise ConfigError(
+            "bad_address", f"cannot listen on {config.host}:{config.port}: {error}", field="host"
+        ) from None
+    listener = socket.socket(family, kind, protocol)
+    if sys.platform != "win32":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                "port_in_use",
+                f"port {config.port} is in use by another program; choose another with --port",
+                field="port",
+            ) from None
+        raise ConfigError(
+            "bad_address", f"cannot listen on {config.host}:{config.port}: {error}", field="port"
+        ) from None
+    return listener
+
+
+def _banner(url: str, model: str, backend: str) -> str:
+    line = f"streamgen is ready:  {url}"
+    return "\n".join(
+        (
+            "",
+            "=" * (len(line) + 6),
+            f"   {line}",
+            f"   {model} on {backend}, Ctrl+C stops it",
+            "=" * (len(line) + 6),
+            "",
+        )
+    )
+
+
+def _already_handled(number: int, frame: FrameType | None) -> None:
+    """The server has shut down in answer to this signal already."""

@@ -1,0 +1,167 @@
+"""All sessions of a server: who may open one, who may take one over, and when one ends."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+
+from streamgen.config import ServerConfig
+from streamgen.errors import SessionError
+from streamgen.protocol import Bye, Close, Hello
+from streamgen.server.outbox import Outbox
+from streamgen.server.picture import CodecPool
+from streamgen.server.session import MAX_VIEWERS, Session
+from streamgen.server.worker_link import WorkerLink
+from streamgen.settings import StreamSettings, merge_settings, parse_format
+
+__all__ = ["Sessions"]
+
+_NAME_BYTES = 9
+_TOKEN_BYTES = 24
+
+
+class Sessions:
+    """The sessions by name. Every method runs on the event loop and none of them waits."""
+
+    def __init__(self, config: ServerConfig, worker: WorkerLink, pool: CodecPool, clock: Callable[[], float]) -> None:
+        self._config = config
+        self._worker = worker
+        self._pool = pool
+        self._clock = clock
+        self._by_name: dict[str, Session] = {}
+        self._by_token: dict[str, Session] = {}
+        self._expiries: dict[str, asyncio.TimerHandle] = {}  # sessions without a publisher, longest first
+        self._connected: set[Outbox] = set()
+        self._closing = False
+        self._all_gone = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def connect(self) -> Outbox:
+        """A new connection's outbox. Call ``disconnect`` when the connection is gone."""
+        outbox = Outbox(self._config.ack_timeout_s, self._clock)
+        self._connected.add(outbox)
+        if self._closing:
+            self._dismiss(outbox)
+        return outbox
+
+    def disconnect(self, outbox: Outbox, session: Session | None) -> None:
+        """A connection is gone. A session without its publisher waits ``resume_seconds`` for it to come back."""
+        self._connected.discard(outbox)
+        if not self._connected:
+            self._all_gone.set()
+        if session is None:
+            return
+        session.viewers.discard(outbox)
+        if session.publisher is outbox and self._by_name.get(session.name) is session:
+            session.publisher = None
+            self._expiries[session.name] = asyncio.get_running_loop().call_later(
+                self._config.resume_seconds, self.end, session
+            )
+
+    def publish(self, hello: Hello, outbox: Outbox) -> tuple[Session, bool]:
+        """Open a session, or take over the one whose token ``hello`` carries.
+
+        Returns:
+            The session, and whether it was taken over.
+
+        Raises:
+            SettingsError: a setting or the format is invalid.
+            SessionError: ``bad_resume_token``, ``publisher_exists`` or ``server_full``.
+            WorkerError: ``worker_not_ready``.
+        """
+        if hello.resume is not None:
+            return self._take_over(hello, hello.resume, outbox), True
+        return self._open(hello, outbox), False
+
+    def view(self, hello: Hello, outbox: Outbox) -> Session:
+        """Join a session.
+
+        Raises:
+            SessionError: ``no_such_session`` or ``server_full``.
+        """
+        session = self._by_name.get(hello.session or "")
+        if session is None:
+            named = f"named {hello.session!r}" if hello.session else "without a name"
+            raise SessionError("no_such_session", f"there is no session {named}", field="session", retryable=True)
+        if len(session.viewers) >= MAX_VIEWERS:
+            raise SessionError("server_full", f"the session has {MAX_VIEWERS} viewers", retryable=True)
+        session.viewers.add(outbox)
+        return session
+
+    def end(self, session: Session) -> None:
+        """End a session for everybody in it."""
+        if self._by_name.get(session.name) is not session:
+            return
+        del self._by_name[session.name]
+        del self._by_token[session.token]
+        self._keep(session)
+        session.close()
+        for viewer in tuple(session.viewers):
+            viewer.end(Close.NO_SESSION, "the session ended", Bye(reason="session_ended"))
+
+    def shut_down(self) -> None:
+        """Say goodbye to every client, also to those still to come, and end all sessions."""
+        self._closing = True
+        for outbox in tuple(self._connected):
+            self._dismiss(outbox)
+        for session in tuple(self._by_name.values()):
+            self.end(session)
+
+    async def farewell(self, timeout_s: float) -> None:
+        """``shut_down()``, then wait until the clients are gone, but no longer than ``timeout_s``."""
+        self.shut_down()
+        self._all_gone.clear()
+        if self._connected:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._all_gone.wait()
+
+    def _dismiss(self, outbox: Outbox) -> None:
+        outbox.end(Close.DRAINING, "the server is shutting down", Bye(reason="shutting_down"))
+
+    def _open(self, hello: Hello, outbox: Outbox) -> Session:
+        settings = merge_settings(StreamSettings(), hello.settings)
+        format = parse_format(hello.format)
+        name = hello.session or secrets.token_urlsafe(_NAME_BYTES)
+        self._make_room(name)
+        session = Session(name, secrets.token_urlsafe(_TOKEN_BYTES), format, settings, self._worker, self._pool)
+        session.open(outbox, format, settings)
+        self._by_name[name] = self._by_token[session.token] = session
+        return session
+
+    def _take_over(self, hello: Hello, token: str, outbox: Outbox) -> Session:
+        session = self._by_token.get(token)
+        if session is None:
+            raise SessionError(
+                "bad_resume_token", "the resume token is unknown or its session has ended", field="resume"
+            )
+        settings = merge_settings(session.settings, hello.settings)
+        format = parse_format(hello.format) if hello.format else session.format
+        former = session.publisher
+        session.open(outbox, format, settings)
+        self._keep(session)
+        if former is not None:
+            former.end(Close.PUBLISHER_EXISTS, "another connection took over", Bye(reason="taken_over"))
+        return session
+
+    def _keep(self, session: Session) -> None:
+        expiry = self._expiries.pop(session.name, None)
+        if expiry is not None:
+            expiry.cancel()
+
+    def _make_room(self, name: str) -> None:
+        """Find a place under ``name``. Sessions that merely wait for their publisher give way: first one of that name,
+        so that a program that was restarted gets its name back, then the one that waited longest."""
+        holder = self._by_name.get(name)
+        if holder is not None:
+            if holder.publisher is not None:
+                raise SessionError("publisher_exists", f"the session {name!r} has a publisher", field="session")
+            self.end(holder)
+        elif len(self._by_name) >= self._config.max_sessions:
+            if not self._expiries:
+                raise SessionError("server_full", f"all {self._config.max_sessions} sessions are taken", retryable=True)
+            self.end(self._by_name[next(iter(self._expiries))])
