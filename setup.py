@@ -1,4 +1,4 @@
-"""The one step that pyproject.toml cannot say: the web pages live in web/, and a wheel carries them in streamgen/web/."""
+"""What pyproject.toml cannot say: the web pages live in web/, and a wheel carries them in streamgen/web/."""
 
 from pathlib import Path
 from shutil import copytree, ignore_patterns
