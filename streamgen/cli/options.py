@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--backend", default=unset, help="auto, eager, openvino or inductor (default: auto, the fastest)"
     )
-    group.add_argument("--device", default=unset, help="cpu, cuda, cuda:1, ... (default: cpu)")
+    group.add_argument("--device", type=_device, default=unset, help="cpu, cuda, cuda:1, ... (default: cpu)")
     group.add_argument(
         "--threads", type=between(0, 1024), default=unset, help="compute threads (default: 0, all cores but one)"
     )
@@ -58,6 +59,13 @@ def between(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def _device(text: str) -> str:
+    """An argument type: the name of a device, which may still not be there."""
+    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"must be cpu, cuda, cuda:1, ..., got {text!r}")
+    return text
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def _stylise(engine: Engine, source: MediaSource, sink: Sink) -> int:
             progress.advance(task)
             if source.kind == "image":
                 break
-        progress.update(task, total=count)
+        progress.tasks[task].total = count  # the file's own count may be an estimate; update() would start over
     return count
 
 
