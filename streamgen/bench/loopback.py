@@ -13,13 +13,15 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamgen.bench.pictures import moving_pictures
 from streamgen.config import ServerConfig
 from streamgen.errors import WorkerError
 from streamgen.frames import Timing
-from streamgen.settings import FrameFormat, StreamSettings
+
+if TYPE_CHECKING:
+    from streamgen.client import Stream
 
 __all__ = ["Arrival", "Server", "Trace", "drive", "running_server"]
 
@@ -119,45 +121,30 @@ class Trace:
 
 
 async def drive(server: Server, side: int, fps: float, seconds: float) -> Trace:
-    """Send ``side`` x ``side`` frames at ``fps`` for ``seconds`` and note what comes back.
+    """Send ``side`` x ``side`` frames at ``fps`` (at most 60) for ``seconds`` and note what comes back.
 
     A frame whose moment has passed is not sent late but left out, as a camera does.
+
+    Raises:
+        StreamgenError: what ended the stream.
     """
     import streamgen
 
+    pictures = moving_pictures(side, side)
     trace = Trace()
-    format = FrameFormat(width=side, height=side)
-    most = StreamSettings.model_fields["max_fps"].metadata
-    limit = next(mark.le for mark in most if hasattr(mark, "le"))
     async with streamgen.connect(
-        server.url, prompt="van gogh", format=format, max_fps=min(limit, max(1, round(fps)))
+        server.url, width=side, height=side, reconnect=False, prompt="van gogh", max_fps=60
     ) as stream:
-        warm = asyncio.Event()
-        began_s = 0.0
-
-        async def receive() -> None:
-            outputs = 0
-            async for output in stream:
-                now_us, now_s = time.time_ns() // 1000, time.monotonic()
-                if not warm.is_set():
-                    outputs = 0 if output.warm_up else outputs + 1
-                    if outputs >= _WARM_OUTPUTS:
-                        warm.set()
-                    continue
-                if began_s and now_s >= began_s:
-                    latency_ms = (now_us - output.captured_us) / 1000
-                    trace.arrivals.append(Arrival(now_s - began_s, latency_ms, output.timing))
-
-        receiving = asyncio.create_task(receive())
-        pictures = moving_pictures(side, side)
+        receiver = _Receiver(stream, trace)
+        receiving = asyncio.create_task(receiver.run())
         try:
             async with asyncio.timeout(_WARM_UP_TIMEOUT_S):
-                while not warm.is_set():
-                    await stream.send(pictures[trace.sent % len(pictures)])
-                    trace.sent += 1
+                while not receiver.warm and not receiving.done():
+                    await stream.send(pictures[0])
                     await asyncio.sleep(1 / fps)
-            began_s, trace.sent, ticks, sampled_s = time.monotonic(), 0, 0, 0.0
-            while (elapsed_s := time.monotonic() - began_s) < seconds:
+            receiver.began_s = began_s = time.monotonic()
+            ticks, sampled_s = 0, 0.0
+            while (elapsed_s := time.monotonic() - began_s) < seconds and not receiving.done():
                 if elapsed_s >= sampled_s:
                     trace.memory_mb.append((round(elapsed_s, 1), server.memory_mb()))
                     sampled_s += 1.0
@@ -169,7 +156,34 @@ async def drive(server: Server, side: int, fps: float, seconds: float) -> Trace:
             trace.stats = (await stream.stats()).model_dump()
         finally:
             receiving.cancel()
+            await asyncio.wait([receiving])
+        if not receiving.cancelled():
+            receiving.result()
     return trace
+
+
+class _Receiver:
+    """Takes outputs as they come; notes those that were sent and made after the warm-up."""
+
+    def __init__(self, stream: Stream, trace: Trace) -> None:
+        self._stream = stream
+        self._trace = trace
+        self._outputs = 0
+        self.began_s: float | None = None
+
+    @property
+    def warm(self) -> bool:
+        return self._outputs >= _WARM_OUTPUTS
+
+    async def run(self) -> None:
+        async for output in self._stream:
+            # The SDK stamps a frame with the wall clock when it is handed over.
+            latency_ms = (time.time_ns() // 1000 - output.captured_us) / 1000
+            at_s = time.monotonic() - (self.began_s or 0.0)
+            if not self.warm:
+                self._outputs = 0 if output.warm_up else self._outputs + 1
+            elif self.began_s is not None and at_s * 1000 > latency_ms:
+                self._trace.arrivals.append(Arrival(at_s, latency_ms, output.timing))
 
 
 def _free_port() -> int:
