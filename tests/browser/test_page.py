@@ -31,6 +31,16 @@ def test_the_camera_is_shown_stylised_and_moves(tab: Any) -> None:
     assert difference(first, second) > 2
 
 
+def test_a_page_in_the_background_goes_on_at_full_rate(tab: Any, context: BrowserContext) -> None:
+    press(tab.page, "Camera")
+    expect(tab.page.locator("#screen")).to_have_attribute("width", "288")
+    tab.wait_for_outputs()
+    context.new_page().bring_to_front()
+    shown = int(tab.page.locator("#screen").get_attribute("data-seq") or 0)
+    reached = "count => Number(document.querySelector('#screen').dataset.seq) >= count"
+    tab.page.wait_for_function(reached, arg=shown + 40, polling=100, timeout=8000)
+
+
 def test_a_still_image_comes_back_in_another_look(tab: Any, still: Path) -> None:
     page = tab.page
     page.set_input_files("#image-file", still)

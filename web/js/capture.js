@@ -1,5 +1,6 @@
 // From a source to the stream: paced, cropped to what is needed, encoded only when it can be sent.
 
+import { Pacer } from "./pacer.js";
 import { uploadPlan } from "./sizes.js";
 
 /** @import {Source} from "./sources.js" */
@@ -8,7 +9,7 @@ import { uploadPlan } from "./sizes.js";
 
 const JPEG_QUALITY = 0.82;
 const KEPT_FRAMES = 8;
-const STALL_MS = 400;
+const STALL_MS = 150;
 
 /** What was sent, kept until its output comes: the picture to show as "before".
  * @typedef {{seq: number, canvas: OffscreenCanvas}} SentFrame */
@@ -18,10 +19,11 @@ export class Capture {
   /** @type {Source | null} */ #source = null;
   /** @type {SentFrame[]} a ring, oldest first */ #frames = [];
   #encoding = false;
-  #dueMs = 0;
+  #pacer = new Pacer();
   #frameMs = -Infinity;
   /** @type {number | null} when the newest unsent picture was taken, null when there is none */ #waitingMs = null;
   #ticker = new Worker(new URL("./ticker.js", import.meta.url));
+  #encoder = new Worker(new URL("./encoder.js", import.meta.url));
   #fps = 30;
   /** Pictures that a newer one replaced before they were encoded. */
   skipped = 0;
@@ -84,10 +86,7 @@ export class Capture {
 
   /** @param {number} takenMs */
   #taken(takenMs) {
-    const interval = 1000 / this.#fps;
-    const now = performance.now();
-    if (!this.running || now < this.#dueMs - interval * 0.3) return;
-    this.#dueMs = Math.max(this.#dueMs + interval, now);
+    if (!this.running || !this.#pacer.admit(performance.now(), this.#fps)) return;
     if (this.#waitingMs !== null) this.skipped += 1;
     this.#waitingMs = takenMs;
     void this.#send(takenMs);
@@ -102,10 +101,10 @@ export class Capture {
     try {
       const canvas = this.#draw(this.#source);
       if (!canvas) return;
-      const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
+      const data = await this.#encode(canvas);
       const { width, height } = canvas;
       const capturedUs = (performance.timeOrigin + takenMs) * 1000;
-      const seq = stream.send({ data: await blob.arrayBuffer(), width, height, capturedUs });
+      const seq = stream.send({ data, width, height, capturedUs });
       if (seq === null) return;
       this.#frames.push({ seq, canvas });
       this.onSent();
@@ -121,11 +120,19 @@ export class Capture {
     if (!picture.width || !picture.height) return null;
     const { crop, width, height } = uploadPlan(picture.width, picture.height, this.format());
     const canvas = this.#canvas(width, height);
-    const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
-    if (!context) throw new Error("this browser has no 2d canvas");
+    const context = context2d(canvas);
     context.imageSmoothingQuality = "medium";
     context.drawImage(picture.image, crop.x, crop.y, crop.width, crop.height, 0, 0, width, height);
     return canvas;
+  }
+
+  /** @param {OffscreenCanvas} canvas @returns {Promise<ArrayBuffer>} a JPEG */
+  #encode(canvas) {
+    const image = context2d(canvas).getImageData(0, 0, canvas.width, canvas.height);
+    this.#encoder.postMessage({ image, quality: JPEG_QUALITY }, [image.data.buffer]);
+    return new Promise((resolve) => {
+      this.#encoder.onmessage = ({ data }) => resolve(data);
+    });
   }
 
   /** @param {number} width @param {number} height */
@@ -134,4 +141,11 @@ export class Capture {
     if (old?.width === width && old.height === height) return old;
     return new OffscreenCanvas(width, height);
   }
+}
+
+/** Kept in main memory, because every picture is read back. @param {OffscreenCanvas} canvas */
+function context2d(canvas) {
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+  if (!context) throw new Error("this browser has no 2d canvas");
+  return context;
 }

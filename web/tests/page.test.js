@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { frameTimes, Rate, STAGES, Window } from "../js/meter.js";
+import { Pacer } from "../js/pacer.js";
 import { containBox, coverCrop, matchSize, presets, uploadPlan } from "../js/sizes.js";
 
 const RULES = { min: 128, max: 1024, multiple: 32 };
@@ -21,6 +22,17 @@ test("a rate counts the last two seconds", () => {
   for (let ms = 0; ms < 4000; ms += 50) rate.tick(ms);
   assert.equal(rate.perSecond(3950), 20);
   assert.equal(rate.perSecond(9000), 0);
+});
+
+test("a source is held to its frame rate, but for jitter", () => {
+  const admitted = (times, fps) => {
+    const pacer = new Pacer();
+    return times.filter((ms) => pacer.admit(ms, fps)).length;
+  };
+  const jittered = Array.from({ length: 300 }, (_, index) => index * (1000 / 30) + (index % 3) * 5);
+  assert.ok(admitted(jittered, 30) >= 299);
+  assert.equal(Math.abs(admitted(jittered, 15) - 150) <= 2, true);
+  assert.ok(admitted(jittered, 60) === 300);
 });
 
 test("the stages of a frame sum to its glass-to-glass time", () => {

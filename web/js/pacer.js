@@ -1,0 +1,20 @@
+// Holds a source to a frame rate. Pure; the clock is passed in.
+
+/** Frames saved up at most. Half a frame above one lets jitter through; the server's own gate allows a little more. */
+const BURST = 1.5;
+
+/** Admits frames at an average rate: a token bucket. */
+export class Pacer {
+  #saved = BURST;
+  /** @type {number | null} */ #seenMs = null;
+
+  /** Whether a frame at `nowMs` is within `fps`, which may differ from call to call.
+   * @param {number} nowMs @param {number} fps */
+  admit(nowMs, fps) {
+    if (this.#seenMs !== null) this.#saved = Math.min(BURST, this.#saved + ((nowMs - this.#seenMs) / 1000) * fps);
+    this.#seenMs = nowMs;
+    if (this.#saved < 1) return false;
+    this.#saved -= 1;
+    return true;
+  }
+}
