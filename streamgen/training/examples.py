@@ -20,6 +20,8 @@ T_MAX = math.pi / 2
 _PURE_NOISE_SHARE = 0.55
 _SENSOR_NOISE = 0.06
 _MAX_SHIFT = 2
+_SHARES = np.array([style.share for style in STYLES])
+_CHANCES = _SHARES / _SHARES.sum()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Examples:
 def draw_examples(photos: Photos, teachers: Teachers, random: np.random.Generator, size: int, twins: int) -> Examples:
     """Draw `size` photos and styles, ask the teachers, and add `twins` twins."""
     pictures = [photos.draw(random) for _ in range(size)]
-    indices = random.choice(len(STYLES), size, replace=size > len(STYLES))
+    indices = random.choice(len(STYLES), size, replace=size > len(STYLES), p=_CHANCES)
     clean = to_tensor(pictures)
     target = torch.stack([teachers.picture(photo, STYLES[i]) for photo, i in zip(pictures, indices, strict=True)])
     shift = (0, 0) if random.random() < 0.5 else _draw_shift(random)

@@ -34,11 +34,12 @@ _TEMPORAL_WEIGHT = 0.6
 _PEAK_RATE = 1.2e-3
 _LAST_RATE = 2e-5
 _WARM_UP_STEPS = 100
-_COOL_DOWN_FROM = 0.55
+_COOL_DOWN_FROM = 0.65
 _GRADIENT_NORM = 1.0
 _LONGEST_STEP_S = 10.0
 _AVERAGE = 0.997
 _MEMORY = 0.98
+_CRISP = torch.tensor([float(style.teacher == "classical") for style in STYLES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def train_step(run: Run, school: School, plan: Plan) -> Lesson:
     examples = draw_examples(school.photos, school.teachers, run.random, _BATCH, _TWINS)
     x_t, goal = compose(examples)
     picture = _render(run.network, x_t, examples.t, examples.style, examples.source)
-    losses = _judge(school.features, picture, goal)
+    losses = _judge(school.features, picture, goal, _CRISP[examples.style])
     twins = examples.twins
     temporal = temporal_distance(picture[:twins], picture[-twins:], examples.shift).mean()
     _descend(run, losses.mean() + _TEMPORAL_WEIGHT * temporal, plan.rate(run))
@@ -109,14 +110,15 @@ def _render(network: TinyUNet, x_t: Tensor, t: Tensor, style: Tensor, source: Te
     return picture.float()
 
 
-def _judge(features: Features, picture: Tensor, goal: Tensor) -> Tensor:
+def _judge(features: Features, picture: Tensor, goal: Tensor, crisp: Tensor) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         taps = features(picture)
         found = grams(taps)
         with torch.no_grad():
             goal_taps = features(goal)
             wanted = grams(goal_taps)
-    return imitation_loss(picture, goal, texture_distance(found, wanted), structure_distance(taps, goal_taps))
+    texture, structure = texture_distance(found, wanted), structure_distance(taps, goal_taps)
+    return imitation_loss(picture, goal, texture, structure, crisp)
 
 
 def _descend(run: Run, loss: Tensor, rate: float) -> None:

@@ -50,11 +50,17 @@ def structure_distance(taps: Taps, wanted: Taps) -> Tensor:
     return torch.stack(terms).mean(0)
 
 
-def imitation_loss(picture: Tensor, goal: Tensor, texture: Tensor, structure: Tensor) -> Tensor:
-    """How far pictures [B, 3, H, W] are from the goal in texture [B], structure [B], colour and line. [B]."""
+def imitation_loss(picture: Tensor, goal: Tensor, texture: Tensor, structure: Tensor, crisp: Tensor) -> Tensor:
+    """How far pictures [B, 3, H, W] are from the goal in texture [B], structure [B], colour and line. [B].
+
+    `crisp` [B] is 1 where the goal's lines and flat cells follow from the source to the pixel, so that every edge may be
+    asked for in its place, and 0 where strokes lie too freely for that.
+    """
     low_pass = _mean((F.avg_pool2d(picture, 8) - F.avg_pool2d(goal, 8)).abs())
     lines = _mean((picture - goal).abs())
-    return 0.35 * texture + 0.3 * structure + 1.5 * low_pass + 0.7 * lines + 2.0 * grid_distance(picture, goal)
+    edges = sum(_mean((picture.diff(dim=axis) - goal.diff(dim=axis)).abs()) for axis in (2, 3))
+    free = 0.35 * texture + 0.3 * structure + 1.5 * low_pass + 0.7 * lines + 2.0 * grid_distance(picture, goal)
+    return free + crisp * (0.5 * lines + 1.5 * edges)
 
 
 def grid_distance(picture: Tensor, reference: Tensor) -> Tensor:

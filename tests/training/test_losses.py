@@ -34,7 +34,7 @@ def test_a_picture_is_at_no_distance_from_itself() -> None:
     torch.testing.assert_close(texture_distance(grams(features), grams(features)), zero)
     torch.testing.assert_close(structure_distance(features, features), zero)
     torch.testing.assert_close(grid_distance(picture, picture), zero)
-    torch.testing.assert_close(imitation_loss(picture, picture, zero, zero), zero)
+    torch.testing.assert_close(imitation_loss(picture, picture, zero, zero, torch.ones(2)), zero)
 
 
 def test_texture_does_not_depend_on_place() -> None:
@@ -54,9 +54,16 @@ def test_a_dark_goal_does_not_make_the_texture_explode() -> None:
 def test_losses_are_judged_row_by_row() -> None:
     goal = pictures()
     picture = torch.stack([goal[0], -goal[1]])
-    loss = imitation_loss(picture, goal, torch.zeros(2), torch.zeros(2))
+    loss = imitation_loss(picture, goal, torch.zeros(2), torch.zeros(2), torch.zeros(2))
     assert loss[0] == 0
     assert loss[1] > 0.3
+
+
+def test_a_grain_in_a_flat_cell_costs_more_where_lines_are_crisp() -> None:
+    goal = torch.zeros(2, 3, 64, 64)
+    picture = 0.1 * torch.randn(1, 3, 64, 64).expand(2, -1, -1, -1)
+    free, crisp = imitation_loss(picture, goal, torch.zeros(2), torch.zeros(2), torch.tensor([0.0, 1.0]))
+    assert crisp > 2 * free
 
 
 def test_a_pattern_on_the_pixel_shuffle_grid_is_found() -> None:
