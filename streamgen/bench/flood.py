@@ -25,8 +25,9 @@ def measure_flood(server: Server, side: int, fps: float, seconds: float) -> dict
         "seconds": seconds,
         **flatness(trace.arrivals, seconds),
         "missing": trace.sent - len(trace.arrivals),
-        "drops": trace.stats.get("drops", {}),
-        "backend": trace.stats.get("backend"),
+        "reached_the_server": trace.received,
+        "drops": trace.drops,
+        "backend": trace.backend,
         "memory_mb": {"first": memory[0], "most": max(memory), "last": memory[-1]} if memory else {},
     }
 

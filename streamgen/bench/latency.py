@@ -22,8 +22,9 @@ def measure_latency(server: Server, side: int, fps: float, seconds: float) -> di
         "glass_to_glass_ms": spread([arrival.latency_ms for arrival in trace.arrivals]),
         "stages_ms": stages(trace.arrivals),
         "missing": trace.sent - len(trace.arrivals),
-        "drops": trace.stats.get("drops", {}),
-        "backend": trace.stats.get("backend"),
+        "reached_the_server": trace.received,
+        "drops": trace.drops,
+        "backend": trace.backend,
         "server_ready_s": server.ready_s,
         "memory_mb": trace.memory_mb[-1][1] if trace.memory_mb else None,
     }

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamgen.bench.pictures import moving_pictures
 from streamgen.config import ServerConfig
@@ -116,8 +116,11 @@ class Trace:
     arrivals: list[Arrival] = field(default_factory=list)
     memory_mb: list[tuple[float, float]] = field(default_factory=list)
     """(seconds since the measuring began, megabytes of the server), about once a second."""
-    stats: dict[str, Any] = field(default_factory=dict)
-    """What the server says of the session in the end, warm-up included."""
+    received: int = 0
+    """Frames that reached the server; the client replaced the others while it had no credit."""
+    drops: dict[str, int] = field(default_factory=dict)
+    """The server's own counts, by reason."""
+    backend: str = ""
 
 
 async def drive(server: Server, side: int, fps: float, seconds: float) -> Trace:
@@ -142,6 +145,7 @@ async def drive(server: Server, side: int, fps: float, seconds: float) -> Trace:
                 while not receiver.warm and not receiving.done():
                     await stream.send(pictures[0])
                     await asyncio.sleep(1 / fps)
+            before = await stream.stats()
             receiver.began_s = began_s = time.monotonic()
             ticks, sampled_s = 0, 0.0
             while (elapsed_s := time.monotonic() - began_s) < seconds and not receiving.done():
@@ -153,7 +157,10 @@ async def drive(server: Server, side: int, fps: float, seconds: float) -> Trace:
                     trace.sent += 1
                     ticks = int(elapsed_s * fps) + 1
                 await asyncio.sleep(max(0.0, ticks / fps - (time.monotonic() - began_s)))
-            trace.stats = (await stream.stats()).model_dump()
+            after = await stream.stats()
+            trace.backend = after.backend
+            trace.received = after.frames_in - before.frames_in
+            trace.drops = {reason: count - before.drops.get(reason, 0) for reason, count in after.drops.items()}
         finally:
             receiving.cancel()
             await asyncio.wait([receiving])
