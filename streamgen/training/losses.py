@@ -53,8 +53,8 @@ def structure_distance(taps: Taps, wanted: Taps) -> Tensor:
 def imitation_loss(picture: Tensor, goal: Tensor, texture: Tensor, structure: Tensor, crisp: Tensor) -> Tensor:
     """How far pictures [B, 3, H, W] are from the goal in texture [B], structure [B], colour and line. [B].
 
-    `crisp` [B] is 1 where the goal's lines and flat cells follow from the source to the pixel, so that every edge may be
-    asked for in its place, and 0 where strokes lie too freely for that.
+    `crisp` [B] is 1 where the goal's lines and flat cells follow from the source to the pixel, so that every edge may
+    be asked for in its place, and 0 where strokes lie too freely for that.
     """
     low_pass = _mean((F.avg_pool2d(picture, 8) - F.avg_pool2d(goal, 8)).abs())
     lines = _mean((picture - goal).abs())
