@@ -10,6 +10,7 @@ import { uploadPlan } from "./sizes.js";
 const JPEG_QUALITY = 0.82;
 const KEPT_FRAMES = 8;
 const STALL_MS = 150;
+const STILL_FPS = 10; // a still image is sent on, so that a new look shows
 
 /** What was sent, kept until its output comes: the picture to show as "before".
  * @typedef {{seq: number, canvas: OffscreenCanvas}} SentFrame */
@@ -53,7 +54,8 @@ export class Capture {
   }
 
   #pace() {
-    this.#ticker.postMessage(this.#source ? 1000 / this.#fps : 0);
+    const fps = this.#source?.kind === "image" ? Math.min(STILL_FPS, this.#fps) : this.#fps;
+    this.#ticker.postMessage(this.#source ? 1000 / fps : 0);
   }
 
   /** The picture that was sent as `seq`, if it is still kept. @param {number} seq */

@@ -21,6 +21,7 @@ export class SourcePicker {
     }
     const screen = document.querySelector("[data-source=screen]");
     if (screen instanceof HTMLElement) screen.hidden = !navigator.mediaDevices?.getDisplayMedia;
+    byId("use-camera", HTMLElement).addEventListener("click", () => this.choose("camera"));
     byId("notice-sample", HTMLElement).addEventListener("click", () => this.choose("sample"));
     byId("notice-file", HTMLElement).addEventListener("click", () => this.choose("image"));
     byId("device", HTMLSelectElement).addEventListener("change", (event) => {
@@ -71,6 +72,7 @@ export class SourcePicker {
   /** @param {Source} source */
   async #show(source) {
     localStorage.setItem(KEPT, source.kind);
+    byId("use-camera", HTMLElement).hidden = source.kind !== "sample";
     for (const button of document.querySelectorAll("[data-source]")) {
       if (button instanceof HTMLElement) press(button, button.dataset.source === source.kind);
     }
