@@ -60,7 +60,7 @@ def imitation_loss(picture: Tensor, goal: Tensor, texture: Tensor, structure: Te
     lines = _mean((picture - goal).abs())
     edges = sum(_mean((picture.diff(dim=axis) - goal.diff(dim=axis)).abs()) for axis in (2, 3))
     free = 0.35 * texture + 0.3 * structure + 1.5 * low_pass + 0.7 * lines + 2.0 * grid_distance(picture, goal)
-    return free + crisp * (0.5 * lines + 1.5 * edges)
+    return free + crisp * (0.5 * lines + 0.3 * edges)
 
 
 def grid_distance(picture: Tensor, reference: Tensor) -> Tensor:

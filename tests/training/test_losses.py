@@ -63,7 +63,7 @@ def test_a_grain_in_a_flat_cell_costs_more_where_lines_are_crisp() -> None:
     goal = torch.zeros(2, 3, 64, 64)
     picture = 0.1 * torch.randn(1, 3, 64, 64).expand(2, -1, -1, -1)
     free, crisp = imitation_loss(picture, goal, torch.zeros(2), torch.zeros(2), torch.tensor([0.0, 1.0]))
-    assert crisp > 2 * free
+    assert crisp > 1.3 * free
 
 
 def test_a_pattern_on_the_pixel_shuffle_grid_is_found() -> None:
