@@ -121,7 +121,7 @@ class MediaSource:
             raise MediaError("not_media", f"cannot read {path}: {reason}", field="input") from None
         first = cast(Picture, self._head[-1])
         self.height, self.width = first.pixels.shape[:2]
-        self.kind: Literal["image", "video"] = "image" if self._container.format.name.endswith("_pipe") else "video"
+        self.kind: Literal["image", "video"] = "image" if self._is_still() else "video"
         self.frame_rate = self._video.average_rate or None
         self.frames = 1 if self.kind == "image" else self._video.frames or self._estimate_frames()
 
@@ -153,6 +153,11 @@ class MediaSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _is_still(self) -> bool:
+        """FFmpeg calls picture formats "..._pipe", but for AVIF, which is an MP4 file by another brand."""
+        name, brand = self._container.format.name, self._container.metadata.get("major_brand")
+        return name.endswith("_pipe") or name == "ico" or brand in ("avif", "heic", "mif1")
 
     def _find_video(self) -> VideoStream:
         for stream in self._container.streams.video:

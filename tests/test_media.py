@@ -177,6 +177,13 @@ def test_every_picture_format_comes_back_as_it_was(tmp_path: Path, suffix: str) 
     assert np.abs(pixels - corner_picture()).mean() < 3
 
 
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp", "bmp", "avif", "tiff"])
+def test_pictures_of_every_format_are_read_whatever_their_name(tmp_path: Path, format: str) -> None:
+    Image.fromarray(corner_picture()).save(tmp_path / "picture", format)
+    with MediaSource(tmp_path / "picture") as source:
+        assert (source.kind, source.frames, source.width, source.height) == ("image", 1, 96, 64)
+
+
 def test_colours_survive_a_video(tmp_path: Path) -> None:
     Image.fromarray(corner_picture()).save(tmp_path / "in.png")
     made = copy_through(copy_through(make_video(tmp_path / "in.mp4"), tmp_path / "a.mp4"), tmp_path / "b.mp4")
