@@ -10,9 +10,9 @@ from typing import Any
 from streamgen.errors import SessionError, StreamgenError
 from streamgen.frames import Frame, Output
 from streamgen.metrics import Drops, StageTimes
+from streamgen.pacing import SERVER_BURST, Pacer
 from streamgen.protocol import ErrorMessage, StatsReport, Updated, WarningMessage
 from streamgen.server.outbox import Outbox
-from streamgen.server.pacing import Pacer
 from streamgen.server.picture import CodecPool, Picture
 from streamgen.server.worker_link import WorkerLink
 from streamgen.settings import FrameFormat, Reading, StreamSettings, merge_settings
@@ -56,7 +56,7 @@ class Session:
         self._pool = pool
         self._line: _Line | None = None
         self._asked: deque[_Asked] = deque()  # bounded: update() refuses more than MAX_UPDATES_WAITING
-        self._pacer = Pacer()
+        self._pacer = Pacer(SERVER_BURST)
         self._paused = False
         self._frames_in = 0
         self._frames_out = 0

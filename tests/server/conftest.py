@@ -96,7 +96,7 @@ class Running:
 
     port: int
     worker: FakeWorker
-    clock: Clock
+    clock: Any
     stack: AsyncExitStack
 
     @property
@@ -125,11 +125,13 @@ Serve = Callable[..., Any]
 
 
 @asynccontextmanager
-async def running(worker: FakeWorker | None = None, **options: Any) -> AsyncIterator[Running]:
+async def running(
+    worker: FakeWorker | None = None, clock: Callable[[], float] | None = None, **options: Any
+) -> AsyncIterator[Running]:
     """uvicorn as ``serve`` runs it, but inside the test's event loop and without its signal handlers and naps."""
     app_options = {name: options.pop(name) for name in ("hello_timeout_s",) if name in options}
     config = ServerConfig(port=0, **options)
-    worker, clock = worker or FakeWorker(), Clock()
+    worker, clock = worker or FakeWorker(), clock or Clock()
     listener = bind(config)
     server = server_for(config, worker, clock=clock, **app_options)
     uvicorn_config = server.config

@@ -1,0 +1,324 @@
+"""One connection of the Python SDK, used until it is lost; ``client.py`` makes the next."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_socket
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.typing import Subprotocol
+
+from streamgen.errors import CodecError, ProtocolError, SessionError, SettingsError, StreamgenError, WorkerError
+from streamgen.protocol import (
+    SUBPROTOCOL,
+    Ack,
+    Bye,
+    Close,
+    CreditWindow,
+    ErrorMessage,
+    Hello,
+    Pause,
+    Resume,
+    ServerMessage,
+    Snapshot,
+    SnapshotTaken,
+    Stats,
+    Update,
+    Updated,
+    WarningMessage,
+    Welcome,
+    parse_server_message,
+)
+from streamgen.wire import FrameHeader, Kind, pack_frame, parse_frame
+
+__all__ = ["Link", "Received", "Request", "SnapshotPicture"]
+
+_LOG = logging.getLogger("streamgen.client")
+
+_MAX_RECEIVED_BYTES = 16 * 1024 * 1024
+"""A lossless snapshot of a noisy 1024x1024 picture has three megabytes."""
+_NUMBERS_KEPT = 4096
+_GOODBYE_S = 1.0
+_FINAL = frozenset({Close.NORMAL, Close.PROTOCOL, Close.UNAUTHORISED, Close.ORIGIN, Close.PUBLISHER_EXISTS})
+"""Close codes after which the same connection would only fail again."""
+_CLOSE_NAMES = {
+    Close.NORMAL: "closed",
+    Close.TOO_BIG: "message_too_big",
+    Close.CAPACITY: "server_full",
+    Close.PROTOCOL: "not_understood",
+    Close.UNAUTHORISED: "unauthorised",
+    Close.ORIGIN: "origin_not_allowed",
+    Close.NO_SESSION: "no_such_session",
+    Close.IDLE: "idle",
+    Close.PUBLISHER_EXISTS: "publisher_exists",
+    Close.SLOW: "too_slow",
+    Close.DRAINING: "shutting_down",
+}
+_ERROR_KINDS: dict[str, type[StreamgenError]] = {
+    "unknown_setting": SettingsError,
+    "invalid_settings": SettingsError,
+    "undecodable": CodecError,
+    "size_mismatch": CodecError,
+    "engine_failed": WorkerError,
+    "worker_restarted": WorkerError,
+    "worker_not_ready": WorkerError,
+    "no_such_session": SessionError,
+    "publisher_exists": SessionError,
+    "not_publisher": SessionError,
+    "bad_resume_token": SessionError,
+    "server_full": SessionError,
+    "no_output_yet": SessionError,
+    "too_many_updates": SessionError,
+}
+
+Request = Update | Pause | Resume | Snapshot | Stats
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An output as it came off the wire, not decoded yet."""
+
+    header: FrameHeader
+    payload: memoryview
+    link: Link
+
+    @property
+    def number(self) -> int:
+        """Which call of ``send`` it answers; for a viewer the publisher's own count."""
+        return self.link.numbers.get(self.header.source_seq, self.header.source_seq)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPicture:
+    """The newest output, losslessly: ``png`` is a whole PNG file."""
+
+    png: bytes
+    seq: int
+    width: int
+    height: int
+
+
+class Link:
+    """A welcomed connection. Run ``listen()`` until it returns; that is when the connection is lost."""
+
+    def __init__(
+        self,
+        socket: ClientConnection,
+        welcome: Welcome,
+        on_output: Callable[[Received], None],
+        on_updated: Callable[[Updated], None],
+    ) -> None:
+        self.welcome = welcome
+        self.numbers: dict[int, int] = {}  # wire seq -> number of the send() call, the last _NUMBERS_KEPT
+        self._socket = socket
+        self._on_output = on_output
+        self._on_updated = on_updated
+        self._window = CreditWindow(welcome.limits.credits)
+        self._credit = asyncio.Event()
+        self._credit.set()
+        self._seq = 0
+        self._refs = itertools.count()
+        self._answers: dict[str, asyncio.Future[ServerMessage]] = {}
+        self._announced: SnapshotTaken | None = None
+        self._snapshots: dict[str, asyncio.Future[SnapshotPicture]] = {}
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        hello: Hello,
+        fresh: Hello,
+        on_output: Callable[[Received], None],
+        on_updated: Callable[[Updated], None],
+    ) -> Link:
+        """Connect and say ``hello``; ``fresh`` is said instead when its resume token is not good any more.
+
+        Raises:
+            StreamgenError: typed by its code; ``unreachable`` where there is no server.
+        """
+        try:
+            socket = await open_socket(
+                url,
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                compression=None,  # pictures are compressed already
+                max_size=_MAX_RECEIVED_BYTES,
+                max_queue=4,
+            )
+        except (OSError, InvalidHandshake, InvalidURI) as error:
+            retryable = not isinstance(error, InvalidURI)
+            raise SessionError("unreachable", f"cannot connect to {url}: {error}", retryable=retryable) from error
+        try:
+            return cls(socket, await _greet(socket, hello, fresh), on_output, on_updated)
+        except ConnectionClosed as error:
+            raise _reason(error) from None
+        except BaseException:
+            # Also when cancelled by the caller's time-out: nobody else knows of this socket.
+            socket.transport.abort()
+            raise
+
+    async def listen(self) -> StreamgenError:
+        """Read until the connection is lost; returns why. Everybody who waits for an answer is told."""
+        try:
+            while True:
+                self._receive(await self._socket.recv())
+        except ConnectionClosed as closed:
+            error: StreamgenError = _reason(closed)
+        except ProtocolError as refused:
+            await self._socket.close(Close.PROTOCOL, refused.code)
+            error = refused
+        lost = SessionError("connection_lost", f"the connection was lost: {error.message}", retryable=True)
+        waiting: list[asyncio.Future[Any]] = [*self._answers.values(), *self._snapshots.values()]
+        for answer in waiting:
+            if not answer.done():
+                answer.set_exception(lost)
+        return error
+
+    async def credit(self) -> None:
+        """Wait until another frame may be sent."""
+        await self._credit.wait()
+
+    async def send_frame(self, header: FrameHeader, payload: bytes, number: int) -> None:
+        """Send one frame; ``header.seq`` is filled in. Call it after ``credit()`` only.
+
+        Raises:
+            ConnectionClosed: the connection was lost.
+        """
+        seq = self._seq
+        self._seq = (seq + 1) & 0xFFFFFFFF
+        self.numbers[seq] = number
+        if len(self.numbers) > _NUMBERS_KEPT:
+            del self.numbers[next(iter(self.numbers))]
+        self._window.sent(seq)
+        if not self._window.open:
+            self._credit.clear()
+        counted = replace(header, seq=seq, source_seq=seq)
+        await self._socket.send(pack_frame(counted, payload))
+
+    async def acknowledge(self, header: FrameHeader) -> None:
+        """Give back the credit of an output."""
+        try:
+            await self._socket.send(Ack(seq=header.seq).dump())
+        except ConnectionClosed:
+            return  # credits end with the connection
+
+    async def ask(self, request: Request) -> ServerMessage:
+        """Send a request and wait for its answer.
+
+        Raises:
+            StreamgenError: the server's error, or ``connection_lost``.
+        """
+        ref, answer = self._expect()
+        try:
+            await self._socket.send(request.model_copy(update={"ref": ref}).dump())
+            return await answer
+        except ConnectionClosed:
+            raise SessionError("connection_lost", "the connection was lost", retryable=True) from None
+        finally:
+            self._answers.pop(ref, None)
+
+    async def snapshot(self) -> SnapshotPicture:
+        """Ask for a snapshot and wait for its picture. Raises as ``ask``."""
+        ref, answer = self._expect()
+        picture: asyncio.Future[SnapshotPicture] = asyncio.get_running_loop().create_future()
+        self._snapshots[ref] = picture
+        try:
+            await self._socket.send(Snapshot(ref=ref).dump())
+            await answer
+            return await picture
+        except ConnectionClosed:
+            raise SessionError("connection_lost", "the connection was lost", retryable=True) from None
+        finally:
+            self._answers.pop(ref, None)
+            self._snapshots.pop(ref, None)
+            picture.cancel()
+
+    async def leave(self) -> None:
+        """Say bye and close."""
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._socket.send(Bye().dump())
+                await self._socket.wait_closed()
+        except (ConnectionClosed, TimeoutError):
+            await self._socket.close()
+
+    def _expect(self) -> tuple[str, asyncio.Future[ServerMessage]]:
+        ref = str(next(self._refs))
+        answer: asyncio.Future[ServerMessage] = asyncio.get_running_loop().create_future()
+        self._answers[ref] = answer
+        return ref, answer
+
+    def _receive(self, data: str | bytes) -> None:
+        if isinstance(data, bytes):
+            self._receive_picture(data)
+            return
+        message = parse_server_message(data)
+        match message:
+            case Ack(seq=seq):
+                self._window.acknowledged(seq)
+                self._credit.set()
+            case ErrorMessage():
+                self._refused(message)
+                return
+            case WarningMessage(code=code, message=text):
+                _LOG.warning("%s: %s", code, text)
+            case SnapshotTaken():
+                self._announced = message
+            case Updated():
+                self._on_updated(message)
+        self._answer(message)
+
+    def _answer(self, message: ServerMessage) -> None:
+        answer = self._answers.get(getattr(message, "ref", None) or "")
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def _refused(self, message: ErrorMessage) -> None:
+        answer = self._answers.get(message.ref or "")
+        if answer is None:
+            _LOG.warning("the server refused a frame: %s", message.message)
+        elif not answer.done():
+            answer.set_exception(_typed(message))
+
+    def _receive_picture(self, data: bytes) -> None:
+        header, payload = parse_frame(data)
+        if header.kind is Kind.OUTPUT:
+            self._on_output(Received(header, payload, self))
+            return
+        announced, self._announced = self._announced, None
+        picture = self._snapshots.get((announced.ref if announced else None) or "")
+        if picture is not None and not picture.done():
+            picture.set_result(SnapshotPicture(bytes(payload), header.source_seq, header.width, header.height))
+
+
+async def _greet(socket: ClientConnection, hello: Hello, fresh: Hello) -> Welcome:
+    await socket.send(hello.dump())
+    while True:
+        data = await socket.recv()
+        message = parse_server_message(data) if isinstance(data, str) else None
+        if isinstance(message, Welcome):
+            return message
+        if isinstance(message, ErrorMessage):
+            if message.code != "bad_resume_token" or hello.resume is None:
+                raise _typed(message)
+            hello = fresh
+            await socket.send(hello.dump())
+
+
+def _typed(message: ErrorMessage) -> StreamgenError:
+    kind = _ERROR_KINDS.get(message.code, ProtocolError)
+    return kind(message.code, message.message, field=message.field, retryable=message.retryable)
+
+
+def _reason(closed: ConnectionClosed) -> SessionError:
+    received = closed.rcvd
+    if received is None:
+        return SessionError("connection_lost", "the connection was lost", retryable=True)
+    name = _CLOSE_NAMES.get(Close(received.code), "closed") if received.code in set(Close) else "connection_lost"
+    reason = received.reason or f"the server closed with code {received.code}"
+    return SessionError(name, reason, retryable=received.code not in _FINAL)
