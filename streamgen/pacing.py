@@ -26,7 +26,7 @@ class Pacer:
         self._seen_s: float | None = None
 
     def admit(self, now_s: float, max_fps: int) -> bool:
-        """True, and the frame counted, when one at ``now_s`` is within ``max_fps``, which may vary from call to call."""
+        """True, and the frame counted, when one at ``now_s`` is within ``max_fps``, which may vary."""
         if self.wait_s(now_s, max_fps) > 0:
             return False
         self._saved -= 1.0
