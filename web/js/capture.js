@@ -1,6 +1,6 @@
 // From a source to the stream: paced, cropped to what is needed, encoded only when it can be sent.
 
-import { Pacer } from "./pacer.js";
+import { Pacer, usefulFps } from "./pacer.js";
 import { uploadPlan } from "./sizes.js";
 
 /** @import {Source} from "./sources.js" */
@@ -21,6 +21,7 @@ export class Capture {
   /** @type {SentFrame[]} a ring, oldest first */ #frames = [];
   #encoding = false;
   #pacer = new Pacer();
+  /** @type {number[]} of the last outputs */ #engineMs = [];
   #frameMs = -Infinity;
   /** @type {number | null} when the newest unsent picture was taken, null when there is none */ #waitingMs = null;
   #ticker = new Worker(new URL("./ticker.js", import.meta.url));
@@ -63,6 +64,11 @@ export class Capture {
     return this.#frames.find((frame) => frame.seq === seq)?.canvas ?? null;
   }
 
+  /** Tell how long the engine took for a frame. @param {number} engineMs */
+  took(engineMs) {
+    this.#engineMs = [...this.#engineMs.slice(-4), engineMs];
+  }
+
   /** Call when the stream can take a frame: what waits is sent. */
   ready() {
     if (this.#waitingMs !== null) void this.#send(this.#waitingMs);
@@ -88,7 +94,8 @@ export class Capture {
 
   /** @param {number} takenMs */
   #taken(takenMs) {
-    if (!this.running || !this.#pacer.admit(performance.now(), this.#fps)) return;
+    const fps = Math.min(this.#fps, usefulFps(this.#engineMs));
+    if (!this.running || !this.#pacer.admit(performance.now(), fps)) return;
     if (this.#waitingMs !== null) this.skipped += 1;
     this.#waitingMs = takenMs;
     void this.#send(takenMs);

@@ -129,7 +129,7 @@ export class Look {
 /** @param {string} text @param {string} otherwise */
 function short(text, otherwise) {
   const words = text.trim();
-  return words.length > 12 ? `${words.slice(0, 11)}…` : words || otherwise;
+  return words.length > 10 ? `${words.slice(0, 9)}…` : words || otherwise;
 }
 
 /** "I read that as: comic 60%, pencil 40%". @param {Record<string, number>} styles */

@@ -209,6 +209,7 @@ class Page {
   async #paint(output) {
     await this.screen.paint(output, this.capture.sent(output.sourceSeq));
     this.hud.painted(output);
+    this.capture.took(output.engineUs / 1000);
     Object.assign(this.screen.canvas.dataset, { seq: output.seq, rev: output.settingsRev });
     byId("waiting", HTMLElement).hidden = true;
   }

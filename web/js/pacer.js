@@ -18,3 +18,12 @@ export class Pacer {
     return true;
   }
 }
+
+/** Frames a second worth sending to an engine that took so long for its last ones. Twice what it can compute keeps
+ * its next frame fresh; more would only be encoded and decoded to be dropped, often on the engine's own processor.
+ * @param {readonly number[]} engineMs */
+export function usefulFps(engineMs) {
+  if (!engineMs.length) return Infinity;
+  const fastest = Math.min(...engineMs); // a single slow one may have been a pause or a warm-up
+  return Math.max(2, 2000 / fastest);
+}

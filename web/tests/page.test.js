@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { frameTimes, Rate, STAGES, Window } from "../js/meter.js";
-import { Pacer } from "../js/pacer.js";
+import { Pacer, usefulFps } from "../js/pacer.js";
 import { containBox, coverCrop, matchSize, presets, uploadPlan } from "../js/sizes.js";
 
 const RULES = { min: 128, max: 1024, multiple: 32 };
@@ -33,6 +33,12 @@ test("a source is held to its frame rate, but for jitter", () => {
   assert.ok(admitted(jittered, 30) >= 299);
   assert.equal(Math.abs(admitted(jittered, 15) - 150) <= 2, true);
   assert.ok(admitted(jittered, 60) === 300);
+});
+
+test("twice what the engine computes is worth sending, and always something", () => {
+  assert.equal(usefulFps([100, 2500, 120]), 20);
+  assert.equal(usefulFps([5000]), 2);
+  assert.equal(usefulFps([]), Infinity);
 });
 
 test("the stages of a frame sum to its glass-to-glass time", () => {
