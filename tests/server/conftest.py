@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,13 @@ import pytest
 import simplejpeg
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
+from websockets.exceptions import ConnectionClosed
 
 from streamgen.config import ServerConfig
 from streamgen.frames import Pixels
 from streamgen.protocol import SUBPROTOCOL
 from streamgen.server.run import bind, server_for
+from streamgen.server.sessions import Sessions
 from streamgen.wire import Codec, FrameHeader, Kind, pack_frame, parse_frame
 from tests.server.fake import FakeWorker
 
@@ -84,8 +86,9 @@ class Peer:
     async def closed(self) -> int | None:
         """Read until the server closes; its close code."""
         async with asyncio.timeout(TIMEOUT_S):
-            async for _ in self.socket:
-                pass
+            with suppress(ConnectionClosed):
+                while True:
+                    await self.socket.recv()
             await self.socket.wait_closed()
         return self.socket.close_code
 
@@ -98,6 +101,11 @@ class Running:
     worker: FakeWorker
     clock: Any
     stack: AsyncExitStack
+    sessions: Sessions
+
+    async def stop(self) -> None:
+        """What SIGTERM does first."""
+        await self.sessions.farewell(TIMEOUT_S)
 
     @property
     def url(self) -> str:
@@ -147,7 +155,7 @@ async def running(
         accepting = await asyncio.get_running_loop().create_server(connection, sock=listener)
         outer.callback(accepting.close)
         stack = await outer.enter_async_context(AsyncExitStack())
-        yield Running(port_of(listener), worker, clock, stack)
+        yield Running(port_of(listener), worker, clock, stack, server.house.sessions)
         await stack.aclose()
         await server.house.sessions.farewell(1.0)
 
