@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import streamgen
@@ -325,6 +326,13 @@ def test_doctor_names_the_style_list_and_a_missing_weights_file() -> None:
     assert "pencil" in findings(doctor.check_model)["model tiny"].fact
     missing = findings(doctor.check_model, weights=Path("none.safetensors"))["model tiny"]
     assert missing == Finding(State.BROKEN, "model tiny", "no weights file at none.safetensors")
+
+
+def test_doctor_says_that_a_device_is_missing() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    found = findings(doctor.check_model, device="cuda")
+    assert found == {"device cuda": Finding(State.BROKEN, "device cuda", "torch finds no CUDA device")}
 
 
 def test_doctor_sees_that_a_port_is_taken() -> None:

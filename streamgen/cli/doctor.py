@@ -137,8 +137,13 @@ def check_model(config: ServerConfig) -> Iterator[Finding]:
     """Whether the model loads, and which styles it has."""
     if _version("torch") is None or _version("safetensors") is None:
         return
+    from streamgen.backends import load_backend
     from streamgen.models import load_model
 
+    no_device = load_backend("eager").unavailable(config.device)
+    if no_device is not None:
+        yield Finding(State.BROKEN, f"device {config.device}", no_device)
+        return
     try:
         model = load_model(config.spec)
     except StreamgenError as error:
