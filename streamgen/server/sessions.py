@@ -40,6 +40,10 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._by_name)
 
+    def get(self, name: str) -> Session | None:
+        """The session of that name."""
+        return self._by_name.get(name)
+
     def connect(self) -> Outbox:
         """A new connection's outbox. Call ``disconnect`` when the connection is gone."""
         outbox = Outbox(self._config.ack_timeout_s, self._clock)
@@ -83,7 +87,7 @@ class Sessions:
         Raises:
             SessionError: ``no_such_session`` or ``server_full``.
         """
-        session = self._by_name.get(hello.session or "")
+        session = self.get(hello.session or "")
         if session is None:
             named = f"named {hello.session!r}" if hello.session else "without a name"
             raise SessionError("no_such_session", f"there is no session {named}", field="session", retryable=True)
@@ -156,7 +160,7 @@ class Sessions:
     def _make_room(self, name: str) -> None:
         """Find a place under ``name``. Sessions that merely wait for their publisher give way: first one of that name,
         so that a program that was restarted gets its name back, then the one that waited longest."""
-        holder = self._by_name.get(name)
+        holder = self.get(name)
         if holder is not None:
             if holder.publisher is not None:
                 raise SessionError("publisher_exists", f"the session {name!r} has a publisher", field="session")
