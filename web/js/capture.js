@@ -139,8 +139,9 @@ export class Capture {
   #encode(canvas) {
     const image = context2d(canvas).getImageData(0, 0, canvas.width, canvas.height);
     this.#encoder.postMessage({ image, quality: JPEG_QUALITY }, [image.data.buffer]);
-    return new Promise((resolve) => {
-      this.#encoder.onmessage = ({ data }) => resolve(data);
+    return new Promise((resolve, reject) => {
+      this.#encoder.onerror = ({ message }) => reject(new Error(message));
+      this.#encoder.onmessage = ({ data }) => (data instanceof ArrayBuffer ? resolve(data) : reject(new Error(data)));
     });
   }
 

@@ -78,10 +78,12 @@ function shown(name, value, step) {
 function numberField(name, property, onInput) {
   const { id, root } = frame(name, property, "control inline");
   const { minimum = 0, maximum = 2 ** 32 - 1 } = property;
-  const input = make("input", { type: "number", id, className: "text", min: `${minimum}`, max: `${maximum}`, step: "1" });
+  const limits = { min: `${minimum}`, max: `${maximum}`, step: "1" };
+  const input = make("input", { type: "number", id, className: "text", ...limits });
   input.dataset.setting = name;
   input.ariaDescription = property.description ?? null;
-  const dice = make("button", { type: "button", className: "button", ariaLabel: `Random ${(property.title ?? name).toLowerCase()}` });
+  const ariaLabel = `Random ${(property.title ?? name).toLowerCase()}`;
+  const dice = make("button", { type: "button", className: "button", ariaLabel });
   dice.innerHTML = '<svg aria-hidden="true"><use href="#i-dice"/></svg>';
   input.addEventListener("change", () => input.validity.valid && input.value && onInput(Number(input.value)));
   dice.addEventListener("click", () => {
@@ -99,7 +101,8 @@ function numberField(name, property, onInput) {
 /** @param {string} name @param {Property} property @param {OnInput} onInput @returns {Control} */
 function choice(name, property, onInput) {
   const { id, root } = frame(name, property, "control inline");
-  const select = make("select", { id }, ...(property.enum ?? []).map((value) => make("option", { value }, capital(value))));
+  const options = (property.enum ?? []).map((value) => make("option", { value }, capital(value)));
+  const select = make("select", { id }, ...options);
   select.dataset.setting = name;
   select.ariaDescription = property.description ?? null;
   select.addEventListener("change", () => onInput(select.value));

@@ -15,6 +15,10 @@ async function encode(image, quality) {
 }
 
 addEventListener("message", async ({ data: { image, quality } }) => {
-  const jpeg = await encode(image, quality);
-  postMessage(jpeg, { transfer: [jpeg] });
+  try {
+    const jpeg = await encode(image, quality);
+    postMessage(jpeg, { transfer: [jpeg] });
+  } catch (error) {
+    postMessage(String(error)); // the edge of this worker: the page has to hear of it
+  }
 });

@@ -80,8 +80,8 @@ export class Hud {
     const total = Object.values(reasons).reduce((sum, count) => sum + count, client);
     const drops = byId("hud-drops", HTMLElement);
     drops.textContent = String(total);
-    const parts = Object.entries({ "before sending": client, ...reasons }).map(([reason, count]) => `${reason}: ${count}`);
-    drops.title = parts.join("\n");
+    const all = Object.entries({ "before sending": client, ...reasons });
+    drops.title = all.map(([reason, count]) => `${reason}: ${count}`).join("\n");
   }
 
   #showStages() {

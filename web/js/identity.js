@@ -48,7 +48,8 @@ function lock(name) {
       return new Promise(() => {});
     };
     // A reload frees the lock of the page before it a moment later: wait for that, but not for another tab.
-    navigator.locks.request(`streamgen:${name}`, { signal: AbortSignal.timeout(LOCK_WAIT_MS) }, held).catch(() => resolve(false));
+    const signal = AbortSignal.timeout(LOCK_WAIT_MS);
+    navigator.locks.request(`streamgen:${name}`, { signal }, held).catch(() => resolve(false));
   });
 }
 

@@ -41,7 +41,8 @@ class Page {
     this.settings = new SettingsPanel(schema, (patch) => this.update(patch));
     this.format = new FormatPanel(schema.$defs.FrameFormat.properties, (format) => this.reformat(format));
     this.look = new Look((patch) => this.update(patch));
-    this.capture = new Capture(() => this.stream, () => this.stream?.welcome?.format ?? this.format.format, () => this.hud.sent());
+    const format = () => this.stream?.welcome?.format ?? this.format.format;
+    this.capture = new Capture(() => this.stream, format, () => this.hud.sent());
     this.hud = new Hud(() => this.capture.skipped + (this.stream?.counters.replaced ?? 0));
     this.picker = new SourcePicker({
       opened: (source) => this.use(source),
@@ -305,4 +306,7 @@ async function main() {
   await new Page(await response.json()).start();
 }
 
+addEventListener("unhandledrejection", ({ reason }) => {
+  toast(`Something failed: ${reason?.message ?? reason}`, "alert");
+});
 main().catch((error) => toast(`The page could not start: ${error.message}`, "alert"));

@@ -12,7 +12,8 @@ export class SourcePicker {
   /** @type {Source | null} */ #source = null;
   #attempt = 0;
 
-  /** @param {{opened: (source: Source) => void, failed: (title: string, text: string, retry: () => void) => void}} on */
+  /** @param {{opened: (source: Source) => void,
+   *   failed: (title: string, text: string, retry: () => void) => void}} on */
   constructor(on) {
     this.on = on;
     for (const button of document.querySelectorAll("[data-source]")) {

@@ -17,7 +17,8 @@ export function fileName(extension, when = new Date()) {
 
 /** Record a canvas until `stop()`. Throws where the browser cannot. @param {HTMLCanvasElement} canvas */
 export function startRecording(canvas) {
-  const mimeType = typeof MediaRecorder === "undefined" ? undefined : TYPES.find((type) => MediaRecorder.isTypeSupported(type));
+  const types = typeof MediaRecorder === "undefined" ? [] : TYPES;
+  const mimeType = types.find((type) => MediaRecorder.isTypeSupported(type));
   if (!mimeType) throw new Error("this browser cannot record");
   const recorder = new MediaRecorder(canvas.captureStream(), { mimeType, videoBitsPerSecond: 6_000_000 });
   /** @type {Blob[]} */

@@ -67,7 +67,8 @@ export class Screen {
     this.#draw();
   }
 
-  /** Decode and paint one output. @param {Output} output @param {OffscreenCanvas | null} before what it was made from */
+  /** Decode and paint one output.
+   * @param {Output} output @param {OffscreenCanvas | null} before what it was made from */
   async paint(output, before) {
     const bitmap = await createImageBitmap(new Blob([output.data], { type: "image/jpeg" }));
     this.#after?.close();

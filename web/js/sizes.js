@@ -33,7 +33,8 @@ export function matchSize(base, aspect, { min, max, multiple }) {
 export function coverCrop(pictureWidth, pictureHeight, width, height) {
   const scale = Math.min(pictureWidth / width, pictureHeight / height);
   const [cropWidth, cropHeight] = [width * scale, height * scale];
-  return { x: (pictureWidth - cropWidth) / 2, y: (pictureHeight - cropHeight) / 2, width: cropWidth, height: cropHeight };
+  const [x, y] = [(pictureWidth - cropWidth) / 2, (pictureHeight - cropHeight) / 2];
+  return { x, y, width: cropWidth, height: cropHeight };
 }
 
 /** Where a picture stands when it is seen whole inside `width` x `height`.

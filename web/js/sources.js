@@ -162,7 +162,8 @@ export async function openSample() {
     context.drawImage(image, x, y, side, side, 0, 0, canvas.width, canvas.height);
     return { image: canvas, width: canvas.width, height: canvas.height };
   };
-  return { kind: "sample", label: "Sample", deviceId: "", video: null, picture, onEnded: () => {}, stop: () => image.close() };
+  const stop = () => image.close();
+  return { kind: "sample", label: "Sample", deviceId: "", video: null, picture, onEnded: () => {}, stop };
 }
 
 /** Which square of the sample is seen: a loop of 24 s. @param {number} seconds @param {number} size */

@@ -63,10 +63,11 @@ export function packFrame(header, picture) {
 const asBytes = (data) => (data instanceof ArrayBuffer ? new Uint8Array(data) : data);
 
 /** Split a binary message into its header and a view of its picture; throws a StreamError.
- * @param {ArrayBuffer | Uint8Array<ArrayBuffer>} message @returns {{header: Header, picture: Uint8Array<ArrayBuffer>}} */
+ * @param {ArrayBuffer | Uint8Array<ArrayBuffer>} message
+ * @returns {{header: Header, picture: Uint8Array<ArrayBuffer>}} */
 export function parseFrame(message) {
   const bytes = asBytes(message);
-  if (bytes.length < HEADER_BYTES) throw new StreamError("truncated_header", `a header has 48 bytes, got ${bytes.length}`);
+  if (bytes.length < HEADER_BYTES) throw new StreamError("truncated_header", `got ${bytes.length} of 48 bytes`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = view.getUint16(6, true);
   const header = {
