@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -59,10 +60,8 @@ def serve(config: ServerConfig) -> int:
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     server = server_for(config, Worker(config), url=url)
     print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
-    # uvicorn shuts down on a signal and then raises it once more: a planned stop is no failure.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _already_handled)
-    server.run(sockets=[listener])
+    with _planned_stops():
+        server.run(sockets=[listener])
     if server.failure is not None:
         raise server.failure
     return 0
@@ -116,9 +115,12 @@ def bind(config: ServerConfig) -> socket.socket:
             "so anyone in the network could use the server",
             field="host",
         )
+    if not 0 <= config.port <= 65535:
+        # getaddrinfo would quietly take the lower 16 bits.
+        raise ConfigError("bad_address", f"port must be 0 to 65535, got {config.port}", field="port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
-    except (socket.gaierror, OverflowError) as error:
+    except socket.gaierror as error:
         raise ConfigError(
             "bad_address", f"cannot listen on {config.host}:{config.port}: {error}", field="host"
         ) from None
@@ -154,6 +156,17 @@ def _banner(url: str, model: str, backend: str) -> str:
             "",
         )
     )
+
+
+@contextmanager
+def _planned_stops() -> Iterator[None]:
+    """uvicorn shuts down on a signal and then raises it once more, which would end the process as if it had failed."""
+    former = {number: signal.signal(number, _already_handled) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _already_handled(number: int, frame: FrameType | None) -> None:

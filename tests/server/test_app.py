@@ -1,0 +1,90 @@
+"""The HTTP side: pages, health, schemas."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from streamgen.errors import ConfigError, WeightsError
+from streamgen.protocol import protocol_schema
+from streamgen.server import pages
+from streamgen.settings import settings_schema
+from tests.server.conftest import Running, running
+from tests.server.fake import FakeWorker
+
+
+@pytest.fixture
+async def http(server: Running) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.http, trust_env=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/", "text/html"), ("/overlay.html", "text/html"), ("/js/streamgen.js", "text/javascript")],
+)
+async def test_pages_are_served_and_asked_for_again_each_time(http: httpx.AsyncClient, path: str, kind: str) -> None:
+    answer = await http.get(path)
+    assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, kind)
+    assert answer.headers["cache-control"] == "no-cache"
+    again = await http.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing.html", "/../pyproject.toml", "/%2e%2e/pyproject.toml", "/js/../../setup.py"]
+)
+async def test_nothing_else_is_served(http: httpx.AsyncClient, path: str) -> None:
+    assert (await http.get(path)).status_code == 404
+
+
+async def test_schemas_are_served(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/api/v1/settings-schema")).json() == settings_schema()
+    assert (await http.get("/api/v1/protocol-schema")).json() == protocol_schema()
+
+
+async def test_the_loaded_model_is_named(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/api/v1/models")).json() == {
+        "models": [{"name": "fake", "styles": ["pencil sketch"], "backend": "none", "device": "cpu"}]
+    }
+
+
+async def test_the_api_describes_itself(http: httpx.AsyncClient) -> None:
+    paths = (await http.get("/openapi.json")).json()["paths"]
+    assert {"/healthz", "/readyz", "/api/v1/models", "/api/v1/settings-schema"} <= paths.keys()
+    assert (await http.get("/docs")).status_code == 200
+
+
+async def test_ready_means_that_the_worker_serves(server: Running, http: httpx.AsyncClient) -> None:
+    assert (await http.get("/readyz")).status_code == 200
+    server.worker.ready = False
+    assert (await http.get("/readyz")).status_code == 503
+    assert (await http.get("/healthz")).status_code == 200
+    assert (await http.get("/api/v1/models")).json() == {"models": []}
+
+
+async def test_pages_are_served_while_the_model_is_being_loaded() -> None:
+    worker = FakeWorker()
+    worker.may_start.clear()
+    async with running(worker) as server, httpx.AsyncClient(base_url=server.http, trust_env=False) as http:
+        assert (await http.get("/")).status_code == 200
+        assert (await http.get("/readyz")).status_code == 503
+
+
+async def test_a_worker_that_cannot_start_is_named_to_whoever_says_hello() -> None:
+    worker = FakeWorker(failure=WeightsError("weights_missing", "there is no file x.safetensors"))
+    async with running(worker) as server:
+        peer = await server.peer()
+        error = await peer.hello()
+        assert error["code"] == "worker_not_ready"
+        assert "there is no file x.safetensors" in error["message"]
+
+
+def test_pages_that_were_not_packed_are_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_INSTALLED", pages._INSTALLED / "nowhere")
+    monkeypatch.setattr(pages, "_CHECKED_OUT", pages._CHECKED_OUT / "nowhere")
+    with pytest.raises(ConfigError) as caught:
+        pages.web_root()
+    assert caught.value.code == "pages_missing"
