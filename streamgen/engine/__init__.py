@@ -25,16 +25,20 @@ def build_engine(
     Raises:
         ConfigError: ``unknown_model``.
         WeightsError: ``weights_missing`` or ``weights_corrupt``.
-        BackendUnavailable: ``unknown_backend`` or ``backend_unavailable``.
+        BackendUnavailable: ``unknown_backend``, ``backend_unavailable`` or ``device_unavailable``.
     """
+    from streamgen.backends import load_backend
     from streamgen.engine.engine import Engine
     from streamgen.engine.select import choose_backend
     from streamgen.engine.threads import compute_threads, use_threads
+    from streamgen.errors import BackendUnavailable
     from streamgen.models import load_model
     from streamgen.settings import FrameFormat
 
     count = compute_threads(threads)
     use_threads(count)
+    if reason := load_backend("eager").unavailable(spec.device):
+        raise BackendUnavailable("device_unavailable", f"device {spec.device} cannot be used: {reason}", field="device")
     model = load_model(spec)
     chosen, report = choose_backend(model, backend, count)
     # Measured on two cores: a CPU computes two rows no faster together than one after the other, so the first

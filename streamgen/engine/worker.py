@@ -227,12 +227,27 @@ class _Worker:
 
     def _open(self, command: OpenSession) -> None:
         self._close(command.session)
-        format = command.format
-        inbox = SharedSlot(self._lock, self._max_frame_bytes, command.inbox)
-        outbox = SharedSlot(self._lock, format.width * format.height * 3, command.outbox)
-        self._mailboxes[command.session] = _Mailboxes(inbox, outbox)
-        reading = self._engine.open(command.session, format, command.settings, command.rev)
+        mailboxes = self._attach(command)
+        if mailboxes is None:
+            return
+        self._mailboxes[command.session] = mailboxes
+        reading = self._engine.open(command.session, command.format, command.settings, command.rev)
         self._commands.send(Applied(command.session, command.rev, reading))
+
+    def _attach(self, command: OpenSession) -> _Mailboxes | None:
+        """The session's slots; None when the server has removed them, because it has already opened the session anew
+        or closed it, and says so in a command that is on its way."""
+        format = command.format
+        try:
+            inbox = SharedSlot(self._lock, self._max_frame_bytes, command.inbox)
+        except FileNotFoundError:
+            return None
+        try:
+            outbox = SharedSlot(self._lock, format.width * format.height * 3, command.outbox)
+        except FileNotFoundError:
+            inbox.close()
+            return None
+        return _Mailboxes(inbox, outbox)
 
     def _close(self, session: str) -> None:
         mailboxes = self._mailboxes.pop(session, None)

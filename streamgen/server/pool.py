@@ -247,6 +247,7 @@ class Worker:
         if self._stopping or process is not self._current or not self._ready:
             return
         self._ready = False
+        process.process.join(0.1)  # it has closed its pipe; this collects the exit code
         _LOG.error("the worker process %s ended with exit code %s", process.process.pid, process.process.exitcode)
         now_s = self._loop.time()
         if len(self._restarts) == _RESTARTS_ALLOWED and now_s - self._restarts[0] < _RESTART_WINDOW_S:

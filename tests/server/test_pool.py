@@ -149,6 +149,25 @@ async def test_a_refused_command_reaches_its_session_and_no_other(worker: Worker
     worker.close("b")
 
 
+async def test_a_session_opened_anew_before_the_worker_saw_it_is_served_in_its_new_format(
+    worker: Worker, picture: Pixels
+) -> None:
+    ear = Ear()
+    process = worker._current
+    for width in (128, 160, 192, 224):  # each takes away the slots of the one before
+        worker.open("a", FrameFormat(width=width, height=128), PENCIL, 1, ear)
+    worker.submit("a", Frame(picture))
+    output = await soon(ear.outputs)
+    assert isinstance(output, Output)
+    assert output.pixels.shape == (128, 224, 3)
+    worker.open("b", SMALL, PENCIL, 1, Ear())
+    worker.close("b")
+    worker.submit("a", Frame(picture, seq=1))
+    assert (await soon(ear.outputs)).seq == 1
+    assert worker._current is process
+    worker.close("a")
+
+
 async def test_a_killed_worker_is_replaced_and_its_sessions_go_on(worker: Worker, picture: Pixels) -> None:
     ear = Ear()
     worker.open("a", SMALL, COMIC, 5, ear)
@@ -185,6 +204,13 @@ async def test_a_stopped_worker_leaves_no_process_and_no_shared_memory(config: S
 async def test_missing_weights_keep_the_worker_from_starting(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no weights file"):
         await Worker(ServerConfig(weights=tmp_path / "none.safetensors")).start()
+
+
+async def test_a_missing_device_keeps_the_worker_from_starting() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(BackendUnavailable, match="device cuda cannot be used: torch finds no CUDA device"):
+        await Worker(ServerConfig(device="cuda")).start()
 
 
 async def test_an_unavailable_backend_keeps_the_worker_from_starting(config: ServerConfig) -> None:
