@@ -3,9 +3,8 @@
 ::
 
     async with streamgen.connect("ws://127.0.0.1:8188/ws", prompt="pencil sketch") as stream:
-        await stream.send(frame)            # uint8 [H, W, 3] RGB
-        async for output in stream:
-            show(output.pixels)
+        await stream.send(frame)        # uint8 [H, W, 3] RGB
+        output = await anext(stream)    # output.pixels, output.seq, output.timing, ...
 
 Nothing queues: of the frames that cannot be sent yet and of the outputs that nobody took yet, the newest is kept.
 """
@@ -14,29 +13,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, Self
 
-import numpy as np
 from websockets.exceptions import ConnectionClosed
 
-from streamgen.client_link import Link, Received, Request, SnapshotPicture
-from streamgen.codec import check_pixels, decode, encode
-from streamgen.errors import ProtocolError, SessionError, StreamgenError
+from streamgen.client_link import Answer, Link, Received, Request, SnapshotPicture
+from streamgen.client_sender import INLINE_PIXELS, Sender
+from streamgen.codec import decode
+from streamgen.errors import SessionError, StreamgenError
 from streamgen.frames import Output, Pixels, Timing
-from streamgen.pacing import CLIENT_BURST, Pacer
-from streamgen.protocol import Hello, Pause, Resume, ServerMessage, Stats, StatsReport, Update, Updated, Welcome
+from streamgen.protocol import Hello, Pause, Paused, Resume, Resumed, Stats, StatsReport, Update, Updated, Welcome
 from streamgen.settings import StreamSettings
-from streamgen.wire import Codec, Flags, FrameHeader, Kind
+from streamgen.wire import Flags
 
 __all__ = ["SnapshotPicture", "Stream", "connect", "full_jitter_s"]
-
-_INLINE_PIXELS = 512 * 512
-"""Up to here the JPEG codec takes half a millisecond, which is less than handing it to a thread costs under load."""
 
 
 def full_jitter_s(attempt: int) -> float:
@@ -88,13 +81,6 @@ def connect(
     return Stream(url, hello, send_quality, reconnect, connect_timeout_s, request_timeout_s, backoff_s)
 
 
-@dataclass(frozen=True, slots=True)
-class _Unsent:
-    pixels: Pixels
-    number: int
-    captured_us: int
-
-
 class Stream:
     """A session as seen by its publisher or a viewer. Made by ``connect``; use it in ``async with``, from one loop."""
 
@@ -110,7 +96,7 @@ class Stream:
     ) -> None:
         self._url = url
         self._hello = hello
-        self._send_quality = send_quality
+        self._sender = Sender(send_quality, lambda: self.settings.max_fps)
         self._reconnect = reconnect
         self._connect_timeout_s = connect_timeout_s
         self._request_timeout_s = request_timeout_s
@@ -121,12 +107,9 @@ class Stream:
         self._failure: StreamgenError | None = None
         self._over = False
         self._paused = False
-        self._sent = 0
-        self._unsent: _Unsent | None = None
         self._unseen: Received | None = None
-        # Set: something to send; something to see, or the end; a connection, or the end.
-        self._to_send, self._to_see, self._linked = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._pacer = Pacer(CLIENT_BURST)
+        # Set: something to see, or the end; a connection, or the end.
+        self._to_see, self._linked = asyncio.Event(), asyncio.Event()
         self._living: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -176,12 +159,7 @@ class Stream:
         self._check_alive()
         if self._hello.role == "view":
             raise SessionError("not_publisher", "a viewer sends no frames")
-        check_pixels(frame)
-        number = self._sent
-        self._sent += 1
-        stamp = time.time_ns() // 1000 if captured_us is None else captured_us
-        self._unsent = _Unsent(np.array(frame, order="C"), number, stamp)
-        self._to_send.set()
+        number = self._sender.put(frame, captured_us)
         await asyncio.sleep(0)  # lets the sending task run even in a caller's tight loop
         return number
 
@@ -192,17 +170,11 @@ class Stream:
             SettingsError: ``invalid_settings`` or ``unknown_setting``, with ``field``; nothing was changed.
             SessionError: the connection was lost, or did not answer in time.
         """
-        answer = await self._ask(Update(settings=settings))
-        if not isinstance(answer, Updated):
-            _unexpected(answer)
-        return answer
+        return await self._ask(Update(settings=settings), Updated)
 
     async def stats(self) -> StatsReport:
         """The server's counters of this session."""
-        answer = await self._ask(Stats())
-        if not isinstance(answer, StatsReport):
-            _unexpected(answer)
-        return answer
+        return await self._ask(Stats(), StatsReport)
 
     async def snapshot(self) -> SnapshotPicture:
         """The newest output, losslessly, as a PNG file.
@@ -216,12 +188,12 @@ class Stream:
     async def pause(self) -> None:
         """Publisher: stop computing, frames sent meanwhile are dropped. Viewer: stop receiving."""
         self._paused = True
-        await self._ask(Pause())
+        await self._ask_or_reconnect(Pause(), Paused)
 
     async def resume(self) -> None:
         """End a pause."""
         self._paused = False
-        await self._ask(Resume())
+        await self._ask_or_reconnect(Resume(), Resumed)
 
     async def close(self) -> None:
         """End the session (publisher) or leave it (viewer). Iteration ends."""
@@ -254,7 +226,7 @@ class Stream:
         received, self._unseen = self._unseen, None
         await received.link.acknowledge(received.header)
         header = received.header
-        if header.width * header.height <= _INLINE_PIXELS:
+        if header.width * header.height <= INLINE_PIXELS:
             return _output(received)
         return await asyncio.to_thread(_output, received)
 
@@ -320,33 +292,10 @@ class Stream:
     async def _send_frames(self, link: Link) -> None:
         try:
             if self._paused:
-                await link.ask(Pause())
-            while True:
-                await link.credit()
-                await self._rate()
-                await self._send_newest(link)
+                await link.ask(Pause(), Paused)
+            await self._sender.run(link)
         except (ConnectionClosed, SessionError):
             return  # listen() reports it
-
-    async def _rate(self) -> None:
-        """Wait out the agreed rate: the server would drop what comes faster, and here the newest frame is kept."""
-        clock = asyncio.get_running_loop().time
-        while (wait_s := self._pacer.wait_s(clock(), self.settings.max_fps)) > 0:
-            await asyncio.sleep(wait_s)
-
-    async def _send_newest(self, link: Link) -> None:
-        while self._unsent is None:
-            self._to_send.clear()
-            await self._to_send.wait()
-        frame, self._unsent = self._unsent, None
-        height, width = frame.pixels.shape[:2]
-        if height * width <= _INLINE_PIXELS:
-            payload = encode(frame.pixels, Codec.JPEG, self._send_quality)
-        else:
-            payload = await asyncio.to_thread(encode, frame.pixels, Codec.JPEG, self._send_quality)
-        header = FrameHeader(Kind.INPUT, Codec.JPEG, width, height, seq=0, captured_us=frame.captured_us)
-        self._pacer.admit(asyncio.get_running_loop().time(), self.settings.max_fps)
-        await link.send_frame(header, payload, frame.number)
 
     def _on_output(self, received: Received) -> None:
         self._unseen = received
@@ -357,9 +306,17 @@ class Stream:
 
     # ------------------------------------------------------------------------------------------------------ requests
 
-    async def _ask(self, request: Request) -> ServerMessage:
+    async def _ask(self, request: Request, kind: type[Answer]) -> Answer:
         async with self._request_timeout():
-            return await (await self._connected()).ask(request)
+            return await (await self._connected()).ask(request, kind)
+
+    async def _ask_or_reconnect(self, request: Request, kind: type[Answer]) -> None:
+        """Ask for what the next connection is told anyway."""
+        try:
+            await self._ask(request, kind)
+        except SessionError as error:
+            if error.code != "connection_lost" or not self._reconnect:
+                raise
 
     @asynccontextmanager
     async def _request_timeout(self) -> AsyncIterator[None]:
@@ -407,7 +364,3 @@ def _output(received: Received) -> Output:
         timing=Timing(header.queue_us / 1000, header.engine_us / 1000, header.encode_us / 1000),
         warm_up=Flags.WARM_UP in header.flags,
     )
-
-
-def _unexpected(answer: ServerMessage) -> NoReturn:
-    raise ProtocolError("unexpected_answer", f"the server answered with {answer.type}")

@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
@@ -24,11 +24,14 @@ from streamgen.protocol import (
     ErrorMessage,
     Hello,
     Pause,
+    Paused,
     Resume,
+    Resumed,
     ServerMessage,
     Snapshot,
     SnapshotTaken,
     Stats,
+    StatsReport,
     Update,
     Updated,
     WarningMessage,
@@ -37,7 +40,7 @@ from streamgen.protocol import (
 )
 from streamgen.wire import FrameHeader, Kind, pack_frame, parse_frame
 
-__all__ = ["Link", "Received", "Request", "SnapshotPicture"]
+__all__ = ["Answer", "Link", "Received", "Request", "SnapshotPicture"]
 
 _LOG = logging.getLogger("streamgen.client")
 
@@ -77,6 +80,7 @@ _ERROR_KINDS: dict[str, type[StreamgenError]] = {
     "too_many_updates": SessionError,
 }
 
+Answer = TypeVar("Answer", Updated, StatsReport, Paused, Resumed)
 Request = Update | Pause | Resume | Snapshot | Stats
 
 
@@ -207,8 +211,8 @@ class Link:
         except ConnectionClosed:
             return  # credits end with the connection
 
-    async def ask(self, request: Request) -> ServerMessage:
-        """Send a request and wait for its answer.
+    async def ask(self, request: Request, kind: type[Answer]) -> Answer:
+        """Send a request and wait for its answer, which is to be of that kind.
 
         Raises:
             StreamgenError: the server's error, or ``connection_lost``.
@@ -216,11 +220,14 @@ class Link:
         ref, answer = self._expect()
         try:
             await self._socket.send(request.model_copy(update={"ref": ref}).dump())
-            return await answer
+            message = await answer
         except ConnectionClosed:
             raise SessionError("connection_lost", "the connection was lost", retryable=True) from None
         finally:
             self._answers.pop(ref, None)
+        if not isinstance(message, kind):
+            raise ProtocolError("unexpected_answer", f"{request.type} was answered with {message.type}", field="type")
+        return message
 
     async def snapshot(self) -> SnapshotPicture:
         """Ask for a snapshot and wait for its picture. Raises as ``ask``."""

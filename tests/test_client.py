@@ -80,6 +80,13 @@ async def test_big_frames_and_raw_outputs_are_exact(server: Running) -> None:
         assert server.worker.opened[stream.session].frames[0].pixels.shape == (1080, 1920, 3)
 
 
+async def test_a_frame_that_would_be_too_big_a_message_is_sent_in_lower_quality(server: Running) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1400, 1400, 3), np.uint8)
+    async with connect(server, send_quality=95, reconnect=False) as stream:
+        await stream.send(noise)
+        assert (await following(stream)).seq == 0
+
+
 async def test_the_caller_may_reuse_its_array(server: Running, picture: Pixels) -> None:
     async with connect(server) as stream:
         mine = np.full((64, 64, 3), 200, np.uint8)
