@@ -23,9 +23,9 @@ def press(page: Page, name: str) -> None:
 
 def test_the_camera_is_shown_stylised_and_moves(tab: Any) -> None:
     press(tab.page, "Camera")
-    expect(tab.page.locator("#screen")).to_have_attribute("width", "288")
+    expect(tab.page.locator("#screen")).to_have_attribute("width", "384")
     first = tab.wait_for_more().pixels()
-    assert first.shape == (224, 288, 4)
+    assert first.shape == (288, 384, 4)
     assert first[..., :3].std() > 10
     second = tab.wait_for_more(8).pixels()
     assert difference(first, second) > 2
@@ -33,7 +33,7 @@ def test_the_camera_is_shown_stylised_and_moves(tab: Any) -> None:
 
 def test_a_page_in_the_background_goes_on_at_full_rate(tab: Any, context: BrowserContext) -> None:
     press(tab.page, "Camera")
-    expect(tab.page.locator("#screen")).to_have_attribute("width", "288")
+    expect(tab.page.locator("#screen")).to_have_attribute("width", "384")
     tab.wait_for_outputs()
     context.new_page().bring_to_front()
     shown = int(tab.page.locator("#screen").get_attribute("data-seq") or 0)
@@ -71,7 +71,7 @@ def test_a_video_file_is_a_source(tab: Any, tmp_path: Path, still: Path) -> None
         container.mux(stream.encode(None))
     tab.page.set_input_files("#video-file", path)
     expect(tab.page.get_by_role("button", name="Video file")).to_have_attribute("aria-pressed", "true")
-    expect(tab.page.locator("#screen")).to_have_attribute("width", "384")
+    expect(tab.page.locator("#screen")).to_have_attribute("width", "448")
     tab.wait_for_outputs(5)
 
 

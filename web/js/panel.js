@@ -45,7 +45,7 @@ export class SettingsPanel {
 
 /** Size, shape and fit of the output. */
 export class FormatPanel {
-  #base = "256";
+  #base = "320"; // larger than the protocol's default, because here a person looks at it
   #shape = Object.keys(SHAPES)[0];
   #fit = "cover";
   #aspect = 1;
@@ -54,7 +54,6 @@ export class FormatPanel {
   constructor(schema, onChange) {
     const { minimum = 128, maximum = 1024, multipleOf = 32 } = schema.width;
     this.rules = { min: minimum, max: maximum, multiple: multipleOf };
-    this.#base = String(schema.width.default ?? minimum);
     this.#fit = String(schema.fit.default ?? "cover");
     Object.assign(this, this.#recall());
     const changed = () => {
