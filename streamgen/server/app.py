@@ -23,6 +23,11 @@ from streamgen.settings import settings_schema
 
 __all__ = ["create_app"]
 
+_ABOUT = (
+    "Pictures and settings travel over the WebSocket `/ws`, see docs/protocol.md. "
+    "This page loads its script from a public CDN; `/openapi.json` is the same without it."
+)
+
 
 def create_app(
     config: ServerConfig,
@@ -59,7 +64,7 @@ def create_app(
             await startup.end()
             pool.close()
 
-    app = FastAPI(title="streamgen", version=__version__, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title="streamgen", version=__version__, description=_ABOUT, lifespan=lifespan, redoc_url=None)
     app.state.house = house
     _add_socket(app, house)
     _add_health(app, worker)

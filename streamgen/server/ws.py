@@ -86,6 +86,21 @@ class Connection:
         self._refused = 0
 
     async def run(self) -> None:
+        sender: asyncio.Task[None] | None = None
+        try:
+            await self._accept()
+            sender = asyncio.create_task(self._send_all())
+            await self._receive_all()
+        finally:
+            if self._intake is not None:
+                self._intake.close()
+            self._house.sessions.disconnect(self._outbox, self._session)
+            if sender is not None:
+                sender.cancel()
+                await asyncio.wait([sender])
+
+    async def _accept(self) -> None:
+        """Accept everybody: a browser shows its page no reason for a handshake that was refused, but a close code."""
         offered = SUBPROTOCOL in self._socket.scope["subprotocols"]
         await self._socket.accept(SUBPROTOCOL if offered else None)
         if not is_allowed(self._socket.headers):
@@ -93,15 +108,6 @@ class Connection:
         elif not offered:
             self._refuse(ProtocolError("unsupported_subprotocol", f"ask for the subprotocol {SUBPROTOCOL}"))
             self._outbox.end(Close.PROTOCOL, f"the subprotocol {SUBPROTOCOL} is required")
-        sender = asyncio.create_task(self._send_all())
-        try:
-            await self._receive_all()
-        finally:
-            if self._intake is not None:
-                self._intake.close()
-            self._house.sessions.disconnect(self._outbox, self._session)
-            sender.cancel()
-            await asyncio.wait([sender])
 
     # ------------------------------------------------------------------------------------------------------- sending
 
