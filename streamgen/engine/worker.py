@@ -34,6 +34,7 @@ __all__ = [
     "Made",
     "OpenSession",
     "Ready",
+    "Refused",
     "Replaced",
     "Stop",
     "UpdateSession",
@@ -100,10 +101,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Report: the worker cannot start, or a command of ``session`` was refused."""
+    """Report: the worker cannot start."""
 
     error: StreamgenError
-    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,15 @@ class Applied:
     session: str
     rev: int
     reading: Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Report: a settings revision cannot be put in force; the last one applied stays."""
+
+    session: str
+    rev: int
+    error: StreamgenError
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,28 +220,32 @@ class _Worker:
         self._engine.close_all()
 
     def _obey(self, command: Command) -> None:
-        try:
-            match command:
-                case OpenSession():
-                    self._open(command)
-                case UpdateSession(session, settings, rev):
-                    reading = self._engine.update(session, settings, rev, time.monotonic())
-                    self._commands.send(Applied(session, rev, reading))
-                case CloseSession(session):
-                    self._close(session)
-                case Stop():
-                    self._running = False
-        except StreamgenError as error:
-            self._commands.send(Failed(error, getattr(command, "session", None)))
+        match command:
+            case OpenSession():
+                self._close(command.session)
+                mailboxes = self._attach(command)
+                if mailboxes is not None:
+                    self._mailboxes[command.session] = mailboxes
+                    self._apply(command)
+            case UpdateSession():
+                self._apply(command)
+            case CloseSession(session):
+                self._close(session)
+            case Stop():
+                self._running = False
 
-    def _open(self, command: OpenSession) -> None:
-        self._close(command.session)
-        mailboxes = self._attach(command)
-        if mailboxes is None:
-            return
-        self._mailboxes[command.session] = mailboxes
-        reading = self._engine.open(command.session, command.format, command.settings, command.rev)
-        self._commands.send(Applied(command.session, command.rev, reading))
+    def _apply(self, command: OpenSession | UpdateSession) -> None:
+        """Put settings in force and report how their prompt was read, or why they cannot be."""
+        engine, session, settings, rev = self._engine, command.session, command.settings, command.rev
+        try:
+            if isinstance(command, OpenSession):
+                reading = engine.open(session, command.format, settings, rev)
+            else:
+                reading = engine.update(session, settings, rev, time.monotonic())
+        except StreamgenError as error:
+            self._commands.send(Refused(session, rev, error))
+        else:
+            self._commands.send(Applied(session, rev, reading))
 
     def _attach(self, command: OpenSession) -> _Mailboxes | None:
         """The session's slots; None when the server has removed them, because it has already opened the session anew

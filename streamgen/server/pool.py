@@ -23,6 +23,7 @@ from streamgen.engine.worker import (
     Made,
     OpenSession,
     Ready,
+    Refused,
     Replaced,
     Stop,
     UpdateSession,
@@ -44,7 +45,7 @@ _STOP_TIMEOUT_S = 5.0
 _RESTARTS_ALLOWED = 5
 _RESTART_WINDOW_S = 60.0
 
-Report = Ready | Failed | Applied | Made | Replaced | FrameFailed
+Report = Ready | Failed | Applied | Refused | Made | Replaced | FrameFailed
 
 
 @dataclass(slots=True)
@@ -201,7 +202,7 @@ class Worker:
                 match report:
                     case Ready():
                         self._on_loop(_resolve, first, report)
-                    case Failed(error, None):
+                    case Failed(error):
                         self._on_loop(_refuse, first, error)
                     case Made(session):
                         self._fetch(session)
@@ -215,7 +216,7 @@ class Worker:
             known = self._sessions.get(session)
             taken = known.outbox.take() if known is not None else None
         if known is not None and taken is not None:
-            self._on_loop(known.listener.on_output, _output(taken), gap=taken.replaced > 0, warm_up=taken.note.warm_up)
+            self._on_loop(known.listener.on_output, _output(taken), gap=taken.replaced > 0)
 
     def _on_loop(self, call: Callable[..., None], *args: object, **named: object) -> None:
         try:
@@ -238,8 +239,8 @@ class Worker:
             case FrameFailed(_, error):
                 known.listener.on_dropped("failed", 1)
                 known.listener.on_error(error)
-            case Failed(error, _):
-                known.listener.on_error(error)
+            case Refused(_, rev, error):
+                known.listener.on_refused(rev, error)
 
     def _lost(self, process: _Process, first: asyncio.Future[Ready]) -> None:
         """One process ended. Expected while stopping; otherwise start the next one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from streamgen.errors import SessionError, StreamgenError
@@ -148,9 +148,7 @@ class Session:
 
     # ----------------------------------------------------------------------------------------------- from the worker
 
-    def on_output(self, output: Output, *, gap: bool, warm_up: bool) -> None:
-        if warm_up and not output.warm_up:
-            output = replace(output, warm_up=True)
+    def on_output(self, output: Output, *, gap: bool) -> None:
         self._frames_out += 1
         self.stages.record(queued_ms=output.timing.queued_ms, engine_ms=output.timing.engine_ms)
         self.newest = output
@@ -181,6 +179,15 @@ class Session:
     def on_dropped(self, reason: str, count: int) -> None:
         self.drops[reason] += count
 
+    def on_refused(self, rev: int, error: StreamgenError) -> None:
+        refused = next((asked for asked in self._asked if asked.rev == rev), None)
+        if refused is not None:
+            self._asked.remove(refused)
+        if self.updated is not None and rev == self.rev:
+            self.settings = self.updated.settings
+        if self.publisher is not None:
+            self.publisher.tell(ErrorMessage.of(error, None if refused is None else refused.ref))
+
     def on_error(self, error: StreamgenError) -> None:
         if self.publisher is not None:
             self.publisher.tell(ErrorMessage.of(error))
@@ -206,9 +213,9 @@ class _Line:
     def cut(self) -> None:
         self._session = None
 
-    def on_output(self, output: Output, *, gap: bool, warm_up: bool) -> None:
+    def on_output(self, output: Output, *, gap: bool) -> None:
         if self._session is not None:
-            self._session.on_output(output, gap=gap, warm_up=warm_up)
+            self._session.on_output(output, gap=gap)
 
     def on_applied(self, rev: int, reading: Reading | None) -> None:
         if self._session is not None:
@@ -217,6 +224,10 @@ class _Line:
     def on_dropped(self, reason: str, count: int) -> None:
         if self._session is not None:
             self._session.on_dropped(reason, count)
+
+    def on_refused(self, rev: int, error: StreamgenError) -> None:
+        if self._session is not None:
+            self._session.on_refused(rev, error)
 
     def on_error(self, error: StreamgenError) -> None:
         if self._session is not None:

@@ -32,9 +32,8 @@ class WorkerInfo:
 class SessionListener(Protocol):
     """How a session hears from its worker. Every method is called on the event loop and must not block."""
 
-    def on_output(self, output: Output, *, gap: bool, warm_up: bool) -> None:
-        """A frame came back; ``gap``: an earlier output was replaced before it could be read; ``warm_up``: computed
-        before the fast version of the model was ready."""
+    def on_output(self, output: Output, *, gap: bool) -> None:
+        """A frame came back; ``gap``: an earlier output was replaced before it could be read."""
 
     def on_applied(self, rev: int, reading: Reading | None) -> None:
         """Settings revision ``rev`` is in force from the next frame on."""
@@ -43,8 +42,11 @@ class SessionListener(Protocol):
         """``count`` frames were dropped, because of ``reason``: ``replaced`` by a newer one before the engine took it,
         ``failed`` in the engine, ``lost`` with a crashed worker."""
 
+    def on_refused(self, rev: int, error: StreamgenError) -> None:
+        """Settings revision ``rev`` cannot be put in force; the last one applied stays."""
+
     def on_error(self, error: StreamgenError) -> None:
-        """A frame or command of this session failed; the session goes on."""
+        """A frame of this session failed; the session goes on."""
 
     def on_warning(self, code: str, message: str) -> None:
         """Something the client should know, such as ``worker_restarted``."""

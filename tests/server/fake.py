@@ -92,8 +92,8 @@ class FakeWorker:
             return
         pixels = np.full((opened.format.height, opened.format.width, 3), opened.mark, np.uint8)
         timing = Timing(queued_ms=1.5, engine_ms=2.5)
-        output = Output(pixels, frame.seq, frame.captured_us, opened.rev, timing)
-        opened.listener.on_output(output, gap=gap, warm_up=warm_up)
+        output = Output(pixels, frame.seq, frame.captured_us, opened.rev, timing, warm_up)
+        opened.listener.on_output(output, gap=gap)
 
     async def frames(self, session: str, count: int) -> list[Frame]:
         """Wait until ``count`` frames of a session arrived."""

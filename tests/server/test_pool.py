@@ -35,11 +35,12 @@ class Ear:
     def __init__(self) -> None:
         self.outputs: asyncio.Queue[Output] = asyncio.Queue()
         self.applied: asyncio.Queue[tuple[int, Reading | None]] = asyncio.Queue()
+        self.refusals: asyncio.Queue[tuple[int, StreamgenError]] = asyncio.Queue()
         self.errors: asyncio.Queue[StreamgenError] = asyncio.Queue()
         self.warnings: asyncio.Queue[str] = asyncio.Queue()
         self.drops: dict[str, int] = {}
 
-    def on_output(self, output: Output, *, gap: bool, warm_up: bool) -> None:
+    def on_output(self, output: Output, *, gap: bool) -> None:
         self.outputs.put_nowait(output)
 
     def on_applied(self, rev: int, reading: Reading | None) -> None:
@@ -47,6 +48,9 @@ class Ear:
 
     def on_dropped(self, reason: str, count: int) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + count
+
+    def on_refused(self, rev: int, error: StreamgenError) -> None:
+        self.refusals.put_nowait((rev, error))
 
     def on_error(self, error: StreamgenError) -> None:
         self.errors.put_nowait(error)
@@ -136,15 +140,17 @@ async def test_settings_apply_to_every_later_frame(worker: Worker, picture: Pixe
     worker.close("a")
 
 
-async def test_a_refused_command_reaches_its_session_and_no_other(worker: Worker, picture: Pixels) -> None:
+async def test_refused_settings_are_told_to_their_session_and_no_other(worker: Worker, picture: Pixels) -> None:
     ear, other = Ear(), Ear()
     worker.open("a", SMALL, PENCIL, 1, ear)
     worker.open("b", SMALL, PENCIL, 1, other)
     worker.update("a", PENCIL.model_copy(update={"steps": 9}), 2)
-    assert isinstance(await soon(ear.errors), SettingsError)
+    rev, error = await soon(ear.refusals)
+    assert rev == 2
+    assert isinstance(error, SettingsError)
     worker.submit("a", Frame(picture))
     await soon(ear.outputs)
-    assert other.errors.empty()
+    assert other.refusals.empty()
     worker.close("a")
     worker.close("b")
 

@@ -12,7 +12,7 @@ import simplejpeg
 from PIL import Image
 from websockets.asyncio.client import connect as open_socket
 
-from streamgen.errors import WorkerError
+from streamgen.errors import SettingsError, WorkerError
 from streamgen.frames import Pixels
 from streamgen.protocol import MAX_MESSAGE_BYTES, Close
 from streamgen.wire import Codec, Flags, FrameHeader, Kind, pack_frame
@@ -115,6 +115,21 @@ async def test_updates_that_nobody_confirms_are_bounded(server: Running) -> None
     answer = await peer.ask("update", settings={"steps": 3})
     assert (answer["code"], answer["retryable"]) == ("too_many_updates", True)
     assert server.worker.opened["cam"].settings.steps == 2
+
+
+async def test_an_update_that_the_worker_refuses_is_answered_and_the_settings_in_force_stay(server: Running) -> None:
+    peer = await server.publisher(session="cam", settings={"prompt": "oil"})
+    await peer.hear("updated")
+    server.worker.automatic = False
+    await peer.say("update", settings={"steps": 3}, ref="a")
+    await peer.ask("stats")
+    error = SettingsError("invalid_settings", "steps must be 1 to 2, got 3", field="steps")
+    server.worker.opened["cam"].listener.on_refused(1, error)
+    answer = await peer.hear("error")
+    assert (answer["code"], answer["field"], answer["ref"]) == ("invalid_settings", "steps", "a")
+    server.worker.automatic = True
+    updated = await peer.ask("update", settings={"seed": 9})
+    assert (updated["settings"]["steps"], updated["settings"]["prompt"], updated["rev"]) == (1, "oil", 2)
 
 
 async def test_a_snapshot_is_the_newest_output_without_loss(server: Running, picture: Pixels) -> None:
