@@ -15,9 +15,10 @@ from streamgen.errors import ConfigError
 from streamgen.models.tiny import TinyUNet, load_network
 from streamgen.training import data, examples, loop
 from streamgen.training.checkpoint import load_checkpoint, new_run, save_checkpoint
-from streamgen.training.evaluate import STRENGTHS, Score, render
+from streamgen.training.evaluate import STRENGTHS, Score, render, score_style
 from streamgen.training.examples import T_MAX, compose, draw_examples
 from streamgen.training.loop import Plan, School, train_step
+from streamgen.training.preview import preview
 from streamgen.training.recipe import STYLES
 
 SIZE = 64
@@ -206,3 +207,21 @@ def test_a_score_says_whether_more_strength_is_more_change(change: tuple[float, 
     assert len(STRENGTHS) == len(change)
     score = Score("pencil", 0.2, 0.2, 0.5, 0.5, change, 0.5)
     assert score.monotone is monotone
+
+
+def test_a_style_is_scored_against_its_teacher() -> None:
+    torch.manual_seed(0)
+    network = TinyUNet(styles=1).eval().requires_grad_(False)
+    source = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
+    score = score_style(network, 0, source, -source, lambda images: {"conv4_1": images})
+    assert score.name == STYLES[0].name
+    assert score.teacher_content == pytest.approx(4.0, abs=0.01)
+    assert score.texture > 0
+    assert len(score.change) == len(STRENGTHS)
+    assert 0 <= score.flicker < 10
+
+
+def test_the_preview_shows_the_photo_and_every_style(folder: Path, tmp_path: Path) -> None:
+    preview(TinyUNet(styles=len(STYLES)).eval(), folder, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width // (1 + len(STYLES)) == sheet.height
