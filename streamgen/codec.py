@@ -19,7 +19,7 @@ from streamgen.wire import MAX_PIXELS, Codec
 __all__ = ["check_pixels", "decode", "encode", "encode_png"]
 
 _START_OF_SCAN = b"\xff\xda"
-_MAX_SCANS = 64
+_MAX_SCANS = 16
 """A progressive JPEG can repeat tiny scans that each cost a pass over the whole picture; encoders write about ten."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPES = {3: 2, 4: 6}

@@ -20,6 +20,7 @@ from streamgen.wire import MAX_PIXELS
 __all__ = [
     "CREDITS",
     "MAX_MESSAGE_BYTES",
+    "MAX_TEXT_CHARACTERS",
     "SUBPROTOCOL",
     "Ack",
     "Bye",
@@ -51,6 +52,8 @@ SUBPROTOCOL = "streamgen.v1"
 CREDITS = 2
 """Frames in flight each way: sent, and not yet acknowledged."""
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+MAX_TEXT_CHARACTERS = 64 * 1024
+"""Of one text message of a client."""
 
 
 class Close(IntEnum):
@@ -265,8 +268,11 @@ def parse_client_message(text: str) -> ClientMessage:
     """Read one text message of a client.
 
     Raises:
-        ProtocolError: ``invalid_json``, ``unknown_type`` or ``invalid_message`` naming the field at fault.
+        ProtocolError: ``message_too_long``, ``invalid_json``, ``unknown_type`` or ``invalid_message`` naming the field
+            at fault.
     """
+    if len(text) > MAX_TEXT_CHARACTERS:  # validating a long list of nonsense costs seconds
+        raise ProtocolError("message_too_long", f"a text message has at most {MAX_TEXT_CHARACTERS} characters")
     return _parse(_CLIENT, text)
 
 
@@ -286,7 +292,9 @@ def _parse(adapter: TypeAdapter[_T], text: str) -> _T:
         raise ProtocolError("unknown_type", "the message has no known type", field="type")
     # loc[0] is the union's tag, which names the message and not the field.
     name = ".".join(str(part) for part in first["loc"][1:]) or "type"
-    raise ProtocolError("invalid_message", f"{name}: {first['msg'].lower()}"[:300], field=name[:100])
+    raise ProtocolError(
+        "invalid_message", f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}"[:300], field=name[:100]
+    )
 
 
 def protocol_schema() -> dict[str, Any]:

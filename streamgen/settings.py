@@ -32,7 +32,7 @@ SIZE_MIN = 128
 SIZE_MAX = 1024
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
-Side = Annotated[int, Field(ge=SIZE_MIN, le=SIZE_MAX, multiple_of=SIZE_MULTIPLE)]
+Side = Annotated[int, Field(strict=True, ge=SIZE_MIN, le=SIZE_MAX, multiple_of=SIZE_MULTIPLE)]
 
 
 class BlendEntry(BaseModel):
@@ -41,7 +41,7 @@ class BlendEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: Prompt
-    weight: float = Field(default=1.0, ge=0.0, le=10.0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, strict=True, ge=0.0, le=10.0, allow_inf_nan=False)
 
 
 class StreamSettings(BaseModel):
@@ -52,12 +52,14 @@ class StreamSettings(BaseModel):
     prompt: Prompt = Field(default="", title="Prompt", description="The look, in words. Empty means the default style.")
     prompts_blend: tuple[BlendEntry, ...] = Field(
         default=(),
+        fail_fast=True,
         max_length=4,
         title="Blend",
         description="Up to four weighted prompts. When present they replace the prompt.",
     )
     strength: float = Field(
         default=1.0,
+        strict=True,
         ge=0.0,
         le=1.0,
         allow_inf_nan=False,
@@ -65,10 +67,13 @@ class StreamSettings(BaseModel):
         description="0 keeps the plain frame, 1 starts from pure noise.",
         json_schema_extra={"step": 0.01},
     )
-    steps: int = Field(default=1, ge=1, le=4, title="Steps", description="Denoising steps per frame. More is slower.")
-    seed: int = Field(default=0, ge=0, le=2**32 - 1, title="Seed", description="Varies the brushwork.")
+    steps: int = Field(
+        default=1, strict=True, ge=1, le=4, title="Steps", description="Denoising steps per frame. More is slower."
+    )
+    seed: int = Field(default=0, strict=True, ge=0, le=2**32 - 1, title="Seed", description="Varies the brushwork.")
     transition_ms: int = Field(
         default=400,
+        strict=True,
         ge=0,
         le=10_000,
         title="Transition",
@@ -76,10 +81,20 @@ class StreamSettings(BaseModel):
         json_schema_extra={"step": 50},
     )
     max_fps: int = Field(
-        default=30, ge=1, le=60, title="Frame rate", description="Frames per second at most; later frames are dropped."
+        default=30,
+        strict=True,
+        ge=1,
+        le=60,
+        title="Frame rate",
+        description="Frames per second at most; later frames are dropped.",
     )
     quality: int = Field(
-        default=85, ge=30, le=95, title="Picture quality", description="JPEG quality of the frames sent back."
+        default=85,
+        strict=True,
+        ge=30,
+        le=95,
+        title="Picture quality",
+        description="JPEG quality of the frames sent back.",
     )
 
     @model_validator(mode="after")

@@ -77,6 +77,12 @@ def test_numbers_that_are_none_are_refused(value: float) -> None:
         merge_settings(StreamSettings(), {"strength": value})
 
 
+@pytest.mark.parametrize("changes", [{"steps": True}, {"steps": "2"}, {"seed": 1.5}, {"strength": "0.5"}])
+def test_a_value_of_another_type_is_refused_and_not_converted(changes: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        merge_settings(StreamSettings(), changes)
+
+
 @pytest.mark.parametrize(
     ("values", "field"),
     [

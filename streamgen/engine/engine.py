@@ -81,10 +81,11 @@ class Engine:
         """
         self._check(settings)
         cond = self._prompts.encode(settings)
-        self._executables.prepare(format, self._buckets)
         self._sessions[session] = StreamState(
             format, settings, rev, self._noise(settings.seed, format), Transition(cond, cond)
         )
+        self._executables.prepare(format, self._buckets)
+        self._executables.keep(state.format for state in self._sessions.values())
         return read_prompts(self.model, settings)
 
     def update(self, session: str, settings: StreamSettings, rev: int, now_s: float = 0.0) -> Reading | None:
@@ -106,7 +107,8 @@ class Engine:
 
     def close(self, session: str) -> None:
         """Forget a session; unknown names are ignored."""
-        self._sessions.pop(session, None)
+        if self._sessions.pop(session, None) is not None:
+            self._executables.keep(state.format for state in self._sessions.values())
 
     def close_all(self) -> None:
         """Forget every session and stop compiling."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -16,7 +17,7 @@ from streamgen.settings import FrameFormat
 __all__ = ["Executables", "example_inputs"]
 
 _LOG = logging.getLogger(__name__)
-_KEPT_SHAPES = 12
+_KEPT_UNUSED = 4
 
 Key = tuple[int, int, int]
 """(batch, height, width) of the picture."""
@@ -50,6 +51,14 @@ class Executables:
             return self._stand_in, True
         return future.result(), False
 
+    def keep(self, formats: Iterable[FrameFormat]) -> None:
+        """Drop what no format in use needs: shapes still waiting to be compiled, and most of those that are ready."""
+        needed = {(format.height, format.width) for format in formats}
+        unused = [key for key in self._by_shape if key[1:] not in needed]  # least recently used first
+        for position, key in enumerate(unused):
+            if self._by_shape[key].cancel() or position < len(unused) - _KEPT_UNUSED:
+                del self._by_shape[key]
+
     def close(self) -> None:
         """Stop compiling; networks handed out keep working."""
         self._compiler.shutdown(wait=True, cancel_futures=True)
@@ -57,8 +66,6 @@ class Executables:
     def _future(self, key: Key) -> Future[Compiled]:
         if key not in self._by_shape:
             self._by_shape[key] = self._compiler.submit(self._compile, key)
-            if len(self._by_shape) > _KEPT_SHAPES:
-                self._by_shape.popitem(last=False)
         self._by_shape.move_to_end(key)
         return self._by_shape[key]
 

@@ -31,8 +31,8 @@ def _cover(picture: Tensor, format: FrameFormat) -> Tensor:
     """Crop the middle to the format's aspect, then scale it to fill."""
     height, width = picture.shape[-2:]
     scale = max(format.width / width, format.height / height)
-    crop_height = min(height, round(format.height / scale))
-    crop_width = min(width, round(format.width / scale))
+    crop_height = max(1, min(height, round(format.height / scale)))
+    crop_width = max(1, min(width, round(format.width / scale)))
     top, left = (height - crop_height) // 2, (width - crop_width) // 2
     cropped = picture[..., top : top + crop_height, left : left + crop_width]
     return _resize(cropped, format.height, format.width)

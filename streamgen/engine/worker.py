@@ -44,6 +44,7 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 _IDLE_S = 0.5
+_COMMANDS_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +178,10 @@ def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, launch: Wo
         commands.send(Failed(error))
         return
     report = engine.report
-    commands.send(Ready(launch.spec.family, engine.model.styles, f"{report.chosen} {report.dtype}", launch.spec.device))
+    ready = Ready(launch.spec.family, engine.model.styles, f"{report.chosen} {report.dtype}", launch.spec.device)
     worker = _Worker(engine, commands, doorbell, lock, launch.max_frame_bytes)
     try:
+        commands.send(ready)
         worker.run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         _LOG.warning("the server is gone, ending")
@@ -202,9 +204,14 @@ class _Worker:
         self._running = True
 
     def run(self) -> None:
-        """Until told to stop: commands first, then one engine step on the newest frames."""
+        """Until told to stop: commands first, then one engine step on the newest frames.
+
+        Sessions that send many commands do not keep the others' frames waiting: those that do not fit into a few
+        milliseconds are obeyed after the next step.
+        """
         while self._running:
-            while self._commands.poll():
+            began_s = time.monotonic()
+            while self._commands.poll() and time.monotonic() - began_s < _COMMANDS_S:
                 self._obey(self._commands.recv())
             batch = self._take_batch()
             if batch:
@@ -288,10 +295,13 @@ class _Worker:
         try:
             made = self._engine.step(batch, began_s)
         except Exception as error:  # the worker loop: whatever one step does, the other sessions go on
+            if len(batch) > 1:  # one frame may be at fault: the others need not be lost with it
+                for one in batch:
+                    self._step([one])
+                return
             _LOG.exception("an engine step failed")
             failure = WorkerError("engine_failed", f"the engine failed on a frame: {error}", retryable=True)
-            for session, _ in batch:
-                self._commands.send(FrameFailed(session, failure))
+            self._commands.send(FrameFailed(batch[0][0], failure))
             return
         ended_s = time.monotonic()
         for (session, output), (_, frame) in zip(made, batch, strict=True):

@@ -10,6 +10,9 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+from streamgen.settings import MAX_PROMPT_CHARACTERS
 
 __all__ = ["DEFAULT_STYLE", "PHRASES", "Match", "match", "normalise"]
 
@@ -91,6 +94,7 @@ _TOKEN = re.compile(r"\d*\.?\d+%?(?![^\W_])|[^\W_]+|[():,]")
 _NUMBER = re.compile(r"\d*\.?\d+%?")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _MAX_WEIGHT = 10.0
+_MAX_WORDS = 200
 _CLOSE_ENOUGH = 0.6
 _COMPOUND = 0.8
 _SHORTEST_FUZZY = 5
@@ -110,6 +114,7 @@ class Match:
     understood: float
 
 
+@lru_cache(maxsize=512)
 def match(text: str) -> Match:
     """Read a prompt of any length and language.
 
@@ -177,7 +182,7 @@ class _Reader:
     def _number(self, token: str) -> None:
         value = min(float(token.rstrip("%")) / (100 if token.endswith("%") else 1), _MAX_WEIGHT)
         if self._after_colon:
-            self._group = [(style, weight * value) for style, weight in self._group]
+            self._group = [(style, min(weight * value, _MAX_WEIGHT)) for style, weight in self._group]
             self._after_colon = False
             if not self._depth:
                 self._settle()
@@ -216,10 +221,11 @@ class _Reader:
 
 def _tokens(text: str) -> list[str]:
     """Words, numbers and ( ) : , of a text, with the words of a known phrase joined."""
-    plain = normalise(text)
+    # Decomposing can make eighteen letters of one.
+    plain = normalise(text)[:MAX_PROMPT_CHARACTERS]
     for phrase in _UNSPACED_PHRASES:
         plain = plain.replace(phrase, f" {phrase} ")
-    words = _TOKEN.findall(plain)
+    words = _TOKEN.findall(plain)[:_MAX_WORDS]
     tokens: list[str] = []
     while words:
         length = next((n for n in range(min(_LONGEST, len(words)), 1, -1) if " ".join(words[:n]) in _STYLE_OF), 1)
@@ -240,6 +246,7 @@ def _nearest(words: Sequence[str]) -> Match:
     return Match({styles[zlib.crc32(" ".join(words).encode()) % len(styles)]: 1.0}, 0.0)
 
 
+@lru_cache(maxsize=4096)
 def _closest(word: str) -> tuple[str, float]:
     """The style with the phrase most like the word, and the likeness 0 to 1.
 

@@ -68,7 +68,7 @@ class Intake:
         while self._waiting is not None:
             raw, self._waiting = self._waiting, None
             try:
-                pixels, decode_ms = await self._pool.start(_decode, raw)
+                pixels, decode_ms = await self._pool.decode(_decode, raw)
                 self._session.stages.record(decode_ms=decode_ms)
                 frame = Frame(pixels, raw.header.seq, raw.header.captured_us, raw.received_s)
                 self._session.submit(self._publisher, frame)

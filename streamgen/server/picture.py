@@ -17,22 +17,30 @@ from streamgen.wire import Codec
 __all__ = ["CodecPool", "Encoded", "Picture"]
 
 _T = TypeVar("_T")
-_THREADS = 2
-"""JPEG at 512x512 takes half a millisecond: two threads serve a dozen sessions and leave the device its cores."""
 
 
 class CodecPool:
-    """The threads that decode and encode. Call ``close()`` when done."""
+    """The threads that decode and encode. Call ``close()`` when done.
 
-    def __init__(self, threads: int = _THREADS) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="streamgen-codec")
+    JPEG at 512x512 takes half a millisecond: a thread each way serves a dozen sessions and leaves the device its cores.
+    Each way has its own, because pictures to decode come from outside and may be made to take long.
+    """
 
-    def start(self, call: Callable[..., _T], *arguments: object) -> asyncio.Future[_T]:
-        """Run ``call`` in a thread. Must be called on the event loop."""
-        return asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+    def __init__(self) -> None:
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="streamgen-decode")
+        self._encoding = ThreadPoolExecutor(1, thread_name_prefix="streamgen-encode")
+
+    def decode(self, call: Callable[..., _T], *arguments: object) -> asyncio.Future[_T]:
+        """Run ``call`` in the decoding thread. Must be called on the event loop."""
+        return asyncio.get_running_loop().run_in_executor(self._decoding, call, *arguments)
+
+    def encode(self, call: Callable[..., _T], *arguments: object) -> asyncio.Future[_T]:
+        """Run ``call`` in the encoding thread. Must be called on the event loop."""
+        return asyncio.get_running_loop().run_in_executor(self._encoding, call, *arguments)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._decoding, self._encoding):
+            threads.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class Picture:
     async def encoded(self, codec: Codec) -> Encoded:
         """The picture's bytes. The first caller of a codec starts the encoding, the others wait for the same."""
         if codec not in self._encodings:
-            encoding = self._pool.start(_encode, self.output, codec, self._quality)
+            encoding = self._pool.encode(_encode, self.output, codec, self._quality)
             encoding.add_done_callback(self._record)
             self._encodings[codec] = encoding
         # Shielded: a subscriber that disconnects meanwhile must not cancel the others' bytes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import multiprocessing
 import threading
@@ -17,7 +18,6 @@ from streamgen.config import ServerConfig
 from streamgen.engine.worker import (
     Applied,
     CloseSession,
-    Command,
     Failed,
     FrameFailed,
     Made,
@@ -30,9 +30,10 @@ from streamgen.engine.worker import (
     WorkerLaunch,
     run_worker,
 )
-from streamgen.errors import WorkerError
+from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Output, Timing
 from streamgen.mailbox import Note, SharedSlot, Taken
+from streamgen.server.commands import CommandSender
 from streamgen.server.worker_link import SessionListener, WorkerInfo
 from streamgen.settings import FrameFormat, StreamSettings
 from streamgen.wire import MAX_PIXELS
@@ -50,8 +51,13 @@ Report = Ready | Failed | Applied | Refused | Made | Replaced | FrameFailed
 
 @dataclass(slots=True)
 class _Session:
-    """What a restarted worker needs to go on, and the slots of the present one."""
+    """What a restarted worker needs to go on, and the slots of the present one.
 
+    ``key`` is the session's name in the worker. It is unique to this opening, so that a report about an earlier session
+    of the same name reaches nobody.
+    """
+
+    key: str
     format: FrameFormat
     settings: StreamSettings
     rev: int
@@ -73,26 +79,27 @@ class _Process:
     commands: Connection
     doorbell: Semaphore
     lock: Lock
-
-    def send(self, command: Command) -> None:
-        try:
-            self.commands.send(command)
-        except (BrokenPipeError, ConnectionResetError):
-            return  # it just died; the listening thread sees that too and restarts it with the newest state
-        self.doorbell.release()
+    sender: CommandSender
 
 
 class Worker:
     """Implements ``WorkerLink`` with one spawned process.
 
     A process that dies is replaced, at most five times a minute; its sessions are opened again with the settings they
-    had, and each hears ``worker_restarted``.
+    had, and each hears ``worker_restarting`` and ``worker_restarted``.
+
+    Args:
+        config: what to load, and on what.
+        on_given_up: called when the process keeps dying.
     """
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, on_given_up: Callable[[StreamgenError], None] | None = None) -> None:
+        self.on_given_up = on_given_up
         self._launch = WorkerLaunch(config.spec, config.backend, config.threads, _MAX_FRAME_BYTES)
         self._context = multiprocessing.get_context("spawn")
         self._sessions: dict[str, _Session] = {}
+        self._by_key: dict[str, _Session] = {}
+        self._openings = itertools.count()
         self._slots_guard = threading.Lock()  # the listening thread reads slots that the event loop may discard
         self._current: _Process | None = None
         self._info: WorkerInfo | None = None
@@ -122,29 +129,33 @@ class Worker:
             self._restarting.cancel()
         current = self._current
         if current is not None:
-            current.send(Stop())
+            current.sender.put(Stop())
             await asyncio.to_thread(_end, current.process)
+            current.sender.close()
         with self._slots_guard:
             for session in self._sessions.values():
                 session.discard_slots()
             self._sessions.clear()
+            self._by_key.clear()
 
     def open(
         self, session: str, format: FrameFormat, settings: StreamSettings, rev: int, listener: SessionListener
     ) -> None:
         current = self._running()
-        self._discard(session)
-        opened = _Session(format, settings, rev, listener, *_slots(current.lock, format))
-        self._sessions[session] = opened
-        current.send(_open_command(session, opened))
+        self.close(session)
+        key = f"{session}#{next(self._openings)}"
+        opened = _Session(key, format, settings, rev, listener, *_slots(current.lock, format))
+        with self._slots_guard:
+            self._sessions[session] = self._by_key[key] = opened
+        current.sender.put(_open_command(opened))
 
     def update(self, session: str, settings: StreamSettings, rev: int) -> None:
         known = self._sessions.get(session)
         if known is None:
             return
         known.settings, known.rev = settings, rev
-        if self._current is not None:
-            self._current.send(UpdateSession(session, settings, rev))
+        if self._current is not None and self._ready:  # else the restarted worker opens the session with them
+            self._current.sender.put(UpdateSession(known.key, settings, rev))
 
     def submit(self, session: str, frame: Frame) -> None:
         known = self._sessions.get(session)
@@ -157,15 +168,14 @@ class Worker:
         self._current.doorbell.release()
 
     def close(self, session: str) -> None:
-        if self._discard(session) and self._current is not None:
-            self._current.send(CloseSession(session))
-
-    def _discard(self, session: str) -> bool:
         with self._slots_guard:
             known = self._sessions.pop(session, None)
-            if known is not None:
-                known.discard_slots()
-        return known is not None
+            if known is None:
+                return
+            del self._by_key[known.key]
+            known.discard_slots()
+        if self._current is not None and self._ready:
+            self._current.sender.put(CloseSession(known.key))
 
     def _running(self) -> _Process:
         if self._current is None or not self._ready:
@@ -182,7 +192,7 @@ class Worker:
         # Importing the spawn machinery and forking takes a tenth of a second: not on the event loop.
         await asyncio.to_thread(process.start)
         theirs.close()
-        self._current = _Process(process, ours, doorbell, lock)
+        self._current = _Process(process, ours, doorbell, lock, CommandSender(ours, doorbell))
         first: asyncio.Future[Ready] = self._loop.create_future()
         listening = threading.Thread(
             target=self._listen, args=(self._current, first), name="streamgen-worker-reports", daemon=True
@@ -204,16 +214,17 @@ class Worker:
                         self._on_loop(_resolve, first, report)
                     case Failed(error):
                         self._on_loop(_refuse, first, error)
-                    case Made(session):
-                        self._fetch(session)
+                    case Made(key):
+                        self._fetch(key)
                     case _:
                         self._on_loop(self._report, report)
         except (EOFError, OSError, WorkerError):  # WorkerError: killed while it held the lock
+            process.sender.close()
             self._on_loop(self._lost, process, first)
 
-    def _fetch(self, session: str) -> None:
+    def _fetch(self, key: str) -> None:
         with self._slots_guard:
-            known = self._sessions.get(session)
+            known = self._by_key.get(key)
             taken = known.outbox.take() if known is not None else None
         if known is not None and taken is not None:
             self._on_loop(known.listener.on_output, _output(taken), gap=taken.replaced > 0)
@@ -227,8 +238,7 @@ class Worker:
     # ------------------------------------------------------------------------------------------ on the event loop
 
     def _report(self, report: Report) -> None:
-        session = getattr(report, "session", None)
-        known = self._sessions.get(session) if session is not None else None
+        known = self._by_key.get(getattr(report, "session", ""))
         if known is None:
             return
         match report:
@@ -250,34 +260,45 @@ class Worker:
         self._ready = False
         process.process.join(0.1)  # it has closed its pipe; this collects the exit code
         _LOG.error("the worker process %s ended with exit code %s", process.process.pid, process.process.exitcode)
-        now_s = self._loop.time()
-        if len(self._restarts) == _RESTARTS_ALLOWED and now_s - self._restarts[0] < _RESTART_WINDOW_S:
-            _LOG.critical("the worker died %d times within %.0f s, giving up", _RESTARTS_ALLOWED + 1, _RESTART_WINDOW_S)
-            return
-        self._restarts.append(now_s)
+        for session in self._sessions.values():
+            session.listener.on_warning("worker_restarting", "the compute process ended and is being started again")
         self._restarting = self._loop.create_task(self._restart())
 
     async def _restart(self) -> None:
-        try:
-            await self._spawn()
-        except WorkerError as error:
-            _LOG.critical("the worker could not be restarted: %s", error)
-            return
+        """Start processes until one is ready, then open the sessions again; give up when they keep dying."""
+        while not self._ready:
+            now_s = self._loop.time()
+            if sum(now_s - began_s < _RESTART_WINDOW_S for began_s in self._restarts) >= _RESTARTS_ALLOWED:
+                self._give_up()
+                return
+            self._restarts.append(now_s)
+            try:
+                await self._spawn()
+            except StreamgenError as error:
+                _LOG.error("the worker could not be restarted: %s", error)
         current = self._running()
-        for name, session in self._sessions.items():
+        for session in self._sessions.values():
             with self._slots_guard:
                 session.discard_slots()
                 session.inbox, session.outbox = _slots(current.lock, session.format)
-            current.send(_open_command(name, session))
+            current.sender.put(_open_command(session))
             session.listener.on_warning("worker_restarted", "the compute process was restarted; frames flow again")
+
+    def _give_up(self) -> None:
+        fact = f"the worker died more than {_RESTARTS_ALLOWED} times within {_RESTART_WINDOW_S:.0f} s"
+        _LOG.critical("%s, giving up", fact)
+        if self.on_given_up is not None:
+            self.on_given_up(WorkerError("worker_keeps_dying", fact))
 
 
 def _slots(lock: Lock, format: FrameFormat) -> tuple[SharedSlot, SharedSlot]:
     return SharedSlot(lock, _MAX_FRAME_BYTES), SharedSlot(lock, format.width * format.height * 3)
 
 
-def _open_command(name: str, session: _Session) -> OpenSession:
-    return OpenSession(name, session.format, session.settings, session.rev, session.inbox.name, session.outbox.name)
+def _open_command(session: _Session) -> OpenSession:
+    return OpenSession(
+        session.key, session.format, session.settings, session.rev, session.inbox.name, session.outbox.name
+    )
 
 
 def _output(taken: Taken) -> Output:

@@ -58,7 +58,9 @@ def serve(config: ServerConfig) -> int:
     listener = bind(config)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    server = server_for(config, Worker(config), url=url)
+    worker = Worker(config)
+    server = server_for(config, worker, url=url)
+    worker.on_given_up = server.fail
     print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
     with _planned_stops():
         server.run(sockets=[listener])

@@ -1,4 +1,5 @@
-"""uvicorn's WebSocket with two ends of its own: one that does not wait for the client, and one that is heard.
+"""uvicorn's WebSocket with two ends of its own, one that does not wait for the client and one that is heard, and with a
+limit on what costs time without being a message.
 
 An ASGI application can only close a WebSocket behind what is already written. A client that stopped reading would keep
 its connection, and the buffers with it, for as long as its TCP stack answers.
@@ -7,11 +8,15 @@ its connection, and the buffers with it, for as long as its TCP stack answers.
 from __future__ import annotations
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 __all__ = ["BoundedWebSocket"]
 
 _ABORT_AFTER_S = 5.0
 _LINGER_S = 1.0
+_SLICE = 4096
+_EXTRAS_PER_SECOND = 1000
+"""Pings and fragments. Parsing them is work for the event loop that every session shares."""
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
@@ -20,6 +25,35 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     It writes a close frame behind what the client has not read, in case the client wakes up, and cuts the connection
     five seconds later in any case.
     """
+
+    _extras = 0
+    _extras_since_s = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        # In slices, because everything handed over at once is parsed before anything is counted.
+        for at in range(0, len(data), _SLICE):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[at : at + _SLICE])
+
+    def handle_ping(self) -> None:
+        if self._count_extra():
+            super().handle_ping()
+
+    def handle_cont(self, event: Frame) -> None:
+        if self._count_extra():
+            super().handle_cont(event)
+
+    def _count_extra(self) -> bool:
+        """Count a ping or a fragment; False when there are too many, and the connection is cut."""
+        now_s = self.loop.time()
+        if now_s - self._extras_since_s >= 1.0:
+            self._extras, self._extras_since_s = 0, now_s
+        self._extras += 1
+        if self._extras <= _EXTRAS_PER_SECOND:
+            return True
+        self.transport.abort()
+        return False
 
     async def run_asgi(self) -> None:
         self.scope["state"]["give_up"] = self.give_up

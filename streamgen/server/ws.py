@@ -141,27 +141,29 @@ class Connection:
     # ----------------------------------------------------------------------------------------------------- receiving
 
     async def _receive_all(self) -> None:
-        deadline = asyncio.get_running_loop().call_later(
-            self._house.hello_timeout_s, self._outbox.end, Close.PROTOCOL, "no hello came"
-        )
+        self._expect_hello()
         try:
             while (event := await self._socket.receive())["type"] != "websocket.disconnect":
                 if self._outbox.ended:
                     continue  # closing; what still arrives is read and forgotten
                 if event.get("text") is not None:
-                    await self._on_text(event["text"], deadline)
+                    await self._on_text(event["text"])
                 else:
                     self._on_frame(event["bytes"])
         finally:
-            deadline.cancel()
+            self._hello_deadline.cancel()
 
-    async def _on_text(self, text: str, deadline: asyncio.TimerHandle) -> None:
+    def _expect_hello(self) -> None:
+        self._hello_deadline = asyncio.get_running_loop().call_later(
+            self._house.hello_timeout_s, self._outbox.end, Close.PROTOCOL, "no hello came"
+        )
+
+    async def _on_text(self, text: str) -> None:
         ref: str | None = None
         try:
             message = parse_client_message(text)
             ref = getattr(message, "ref", None)
             if isinstance(message, Hello):
-                deadline.cancel()
                 await self._hello(message)
             elif isinstance(message, Bye):
                 self._bye()
@@ -220,7 +222,15 @@ class Connection:
     async def _hello(self, hello: Hello) -> None:
         if self._session is not None:
             raise ProtocolError("already_welcome", "hello was said before")
-        await self._house.startup.wait(_LOADING_TIMEOUT_S)
+        self._hello_deadline.cancel()
+        try:
+            await self._house.startup.wait(_LOADING_TIMEOUT_S)
+            self._join(hello)
+        finally:
+            if self._session is None:
+                self._expect_hello()
+
+    def _join(self, hello: Hello) -> None:
         self._outbox.codec = _CODECS[hello.codec]
         resumed = False
         if hello.role == "view":
@@ -273,7 +283,7 @@ class Connection:
         if output is None:
             raise SessionError("no_output_yet", "no frame has been computed yet", retryable=True)
         # Awaited here on purpose: no more than one snapshot of a client is being encoded.
-        payload = await self._house.pool.start(encode_png, output.pixels)
+        payload = await self._house.pool.encode(encode_png, output.pixels)
         height, width = output.pixels.shape[:2]
         header = FrameHeader(
             kind=Kind.SNAPSHOT,

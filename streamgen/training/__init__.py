@@ -11,7 +11,9 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `streamgen train`."""
-    parser.add_argument("--data", type=Path, required=True, help="folder with photos.csv, photos/, teachers/ and features/")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with photos.csv, photos/, teachers/ and features/"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/tiny"), help="checkpoint, previews and weights go here")
     parser.add_argument("--steps", type=int, default=100_000, help="stop after this many steps")
     parser.add_argument("--minutes", type=float, default=85.0, help="stop after this many minutes of training")

@@ -51,6 +51,22 @@ def test_frames_are_served_by_a_stand_in_until_the_network_is_compiled(picture: 
     engine.close_all()
 
 
+def test_shapes_that_no_session_uses_are_not_compiled_and_those_in_use_are_never_dropped() -> None:
+    model = ToyModel(ModelSpec(family="toy"))
+    backend = SlowBackend(model)
+    engine = Engine(model, backend, BackendReport("slow", "float32", ""), 1, wait_for_compilation=False)
+    formats = [FrameFormat(width=128 + 32 * index, height=128) for index in range(20)]
+    for index, format in enumerate(formats):
+        engine.open(f"session {index}", format, StreamSettings())
+    for index in range(5, 20):
+        engine.close(f"session {index}")
+    backend.allowed.set()
+    for format in formats[:5]:
+        engine.prepare(format)
+    assert engine.compilations == 5
+    engine.close_all()
+
+
 def test_example_inputs_have_the_networks_shapes() -> None:
     x_t, t, colour, source = example_inputs(ToyModel(ModelSpec(family="toy")), 2, 128, 160)
     assert (x_t.shape, t.shape, colour.shape, source.shape) == ((2, 3, 128, 160), (2,), (2, 3), (2, 3, 128, 160))

@@ -36,6 +36,13 @@ def test_any_frame_size_fits_any_format(fit: str, shape: tuple[int, int]) -> Non
     assert tensor.shape == (3, 128, 160)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 2)])
+def test_a_frame_of_a_pixel_fills_the_widest_and_the_tallest_format(shape: tuple[int, int]) -> None:
+    pixels = np.full((*shape, 3), 90, np.uint8)
+    for width, height in ((1024, 128), (128, 1024)):
+        assert (to_pixels(to_tensor(pixels, FrameFormat(width=width, height=height), "cpu")) == 90).all()
+
+
 def test_values_outside_the_range_are_clipped() -> None:
     tensor = to_tensor(np.zeros((128, 128, 3), np.uint8), FrameFormat(width=128, height=128), "cpu")
     assert (to_pixels(tensor - 3) == 0).all()

@@ -1,6 +1,6 @@
 import pytest
 
-from streamgen.models.phrasebook import DEFAULT_STYLE, PHRASES, match, normalise
+from streamgen.models.phrasebook import DEFAULT_STYLE, PHRASES, _tokens, match, normalise
 
 
 @pytest.mark.parametrize("style", PHRASES)
@@ -95,3 +95,14 @@ def test_no_phrase_means_two_styles() -> None:
 
 def test_the_default_style_is_a_style() -> None:
     assert DEFAULT_STYLE in PHRASES
+
+
+@pytest.mark.parametrize("text", ["(pencil" + ":10" * 331, "half " * 199 + "pencil", "(comic:0)" + ":10" * 300])
+def test_shares_stay_numbers_whatever_the_weights(text: str) -> None:
+    weights = match(text[:1000]).weights
+    assert sum(weights.values()) == pytest.approx(1.0)
+
+
+def test_one_letter_that_decomposes_into_many_words_costs_no_more_than_a_thousand_letters() -> None:
+    assert len(_tokens("\ufdfa" * 1000)) <= 200
+    assert len(_tokens("b c " * 250)) == 200

@@ -160,3 +160,26 @@ async def test_viewers_that_break_off_are_forgotten(server: Running, picture: Pi
         while (await publisher.ask("stats"))["viewers"]:
             pass
     await goes_on(publisher, picture)
+
+
+@pytest.mark.parametrize("extra", [b"\x89\x80" + bytes(4), fragment(0, last=False)], ids=["pings", "empty fragments"])
+async def test_a_flood_of_what_is_no_message_is_cut(server: Running, picture: Pixels, extra: bytes) -> None:
+    publisher = await server.publisher(session="cam")
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(TIMEOUT_S):
+        writer.write(UPGRADE.format(host="localhost").encode())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(fragment(TEXT, b"{", last=False) + extra * 20_000)
+        with suppress(ConnectionError):
+            await reader.read()  # ends when the server cuts the connection
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    await goes_on(publisher, picture)
+
+
+async def test_a_text_message_too_long_to_be_meant_is_refused_unread(server: Running, picture: Pixels) -> None:
+    publisher = await server.publisher(session="cam")
+    await publisher.say("update", settings={"prompts_blend": [1] * 400_000})
+    assert (await publisher.hear("error"))["code"] == "message_too_long"
+    await goes_on(publisher, picture)

@@ -22,7 +22,7 @@ WARNING = WarningMessage(code="x", message="y")
 
 @pytest.fixture
 def pool() -> Iterator[CodecPool]:
-    pool = CodecPool(1)
+    pool = CodecPool()
     yield pool
     pool.close()
 

@@ -183,6 +183,7 @@ async def test_a_killed_worker_is_replaced_and_its_sessions_go_on(worker: Worker
     pid = worker._current.process.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
+    assert await soon(ear.warnings) == "worker_restarting"
     assert await soon(ear.warnings) == "worker_restarted"
     worker.submit("a", Frame(picture, seq=2))
     after = await soon(ear.outputs)
@@ -190,6 +191,56 @@ async def test_a_killed_worker_is_replaced_and_its_sessions_go_on(worker: Worker
     assert (after.seq, after.settings_rev) == (2, 5)
     assert np.abs(after.pixels.astype(int) - before.pixels).mean() < 2
     worker.close("a")
+
+
+async def test_a_worker_killed_again_while_it_restarts_comes_back_with_the_settings_asked_for_meanwhile(
+    worker: Worker, picture: Pixels
+) -> None:
+    ear = Ear()
+    worker.open("a", SMALL, PENCIL, 1, ear)
+    assert (await soon(ear.applied))[0] == 1
+    for expected_warning in ("worker_restarting", None):
+        current = worker._current
+        assert current is not None and current.process.pid is not None
+        os.kill(current.process.pid, signal.SIGKILL)
+        if expected_warning is not None:
+            assert await soon(ear.warnings) == expected_warning
+            async with asyncio.timeout(60):
+                while worker._current is current:
+                    await asyncio.sleep(0)
+    worker.update("a", COMIC, 2)
+    assert await soon(ear.warnings) == "worker_restarted"
+    assert await soon(ear.applied) == (2, Reading(1.0, {"comic": 1.0}))
+    assert ear.refusals.empty()
+    worker.submit("a", Frame(picture))
+    assert (await soon(ear.outputs)).settings_rev == 2
+    worker.close("a")
+
+
+async def test_a_session_hears_nothing_of_an_earlier_one_of_its_name(worker: Worker) -> None:
+    former, ear = Ear(), Ear()
+    worker.open("a", SMALL, PENCIL, 0, former)
+    for rev in range(1, 6):
+        worker.update("a", PENCIL, rev)
+    worker.close("a")
+    worker.open("a", SMALL, COMIC, 0, ear)
+    worker.update("a", COMIC, 1)
+    assert [(await soon(ear.applied))[0], (await soon(ear.applied))[0]] in ([0, 1], [1, 1])
+    assert ear.applied.empty()
+    worker.close("a")
+
+
+async def test_a_worker_that_keeps_dying_is_given_up_and_says_so(
+    config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamgen.server.pool._RESTARTS_ALLOWED", 0)
+    given_up: asyncio.Queue[StreamgenError] = asyncio.Queue()
+    worker = Worker(config, given_up.put_nowait)
+    await worker.start()
+    assert worker._current is not None and worker._current.process.pid is not None
+    os.kill(worker._current.process.pid, signal.SIGKILL)
+    assert (await soon(given_up)).code == "worker_keeps_dying"
+    await worker.stop()
 
 
 async def test_a_stopped_worker_leaves_no_process_and_no_shared_memory(config: ServerConfig, picture: Pixels) -> None:

@@ -333,6 +333,13 @@ async def test_silence_instead_of_hello_ends_the_connection() -> None:
         assert await peer.closed() == Close.PROTOCOL
 
 
+async def test_silence_after_a_refused_hello_ends_the_connection_too() -> None:
+    async with running(hello_timeout_s=0.1) as server:
+        peer = await server.peer()
+        assert (await peer.hello(settings={"steps": 9}))["code"] == "invalid_settings"
+        assert await peer.closed() == Close.PROTOCOL
+
+
 async def test_a_connection_without_the_subprotocol_is_told_so(server: Running) -> None:
     peer = await server.peer(subprotocols=None)
     assert await error_code(peer) == "unsupported_subprotocol"
