@@ -156,7 +156,10 @@ class Link:
             )
         except (OSError, InvalidHandshake, InvalidURI) as error:
             retryable = not isinstance(error, InvalidURI)
-            raise SessionError("unreachable", f"cannot connect to {url}: {error}", retryable=retryable) from error
+            hint = "is the server running there, and is the address like ws://127.0.0.1:8188/ws?"
+            raise SessionError(
+                "unreachable", f"cannot connect to {url}: {error}; {hint}", retryable=retryable
+            ) from error
         try:
             return cls(socket, await _greet(socket, hello, fresh), on_output, on_updated)
         except ConnectionClosed as error:

@@ -212,7 +212,7 @@ def test_a_missing_package_is_named_with_its_extra(
     monkeypatch.setattr("streamgen.engine.build_engine", build)
     line = failure(capsys, "render", photo, photo.with_name("out.png"))
     assert "render needs the package torch" in line
-    assert "pip install 'streamgen[server]'" in line
+    assert "pip install '.[server]'" in line
 
 
 def test_a_video_is_rendered_frame_by_frame_with_its_sound(

@@ -1,4 +1,4 @@
-"""The webcam, stylised, in a window: `pip install opencv-python streamgen`, then `python docs/examples/webcam.py`.
+"""The webcam, stylised, in a window: `pip install . opencv-python` in a clone, then `python docs/examples/webcam.py`.
 
 Sending and receiving are two tasks, so that neither waits for the other: the camera sets the pace of one, the server
 the pace of the other. Keys: 1 to 3 choose a prompt, s saves a snapshot, q quits.

@@ -88,7 +88,7 @@ def check_packages(config: ServerConfig) -> Iterator[Finding]:
     for name in needed:
         found = _version(name)
         if found is None:
-            yield Finding(State.BROKEN, name, "not installed: pip install 'streamgen[server]'")
+            yield Finding(State.BROKEN, name, "not installed: pip install '.[server]' in a clone of streamgen")
     found_all = [f"{name} {_version(name)}" for name in needed if _version(name)]
     yield Finding(State.GOOD, "packages", ", ".join(found_all))
     if _version("uvloop") is None and sys.platform != "win32":

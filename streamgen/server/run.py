@@ -137,7 +137,7 @@ def bind(config: ServerConfig) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise PortInUse(
                 "port_in_use",
-                f"port {config.port} is in use by another program; choose another with --port",
+                f"port {config.port} is in use by another program; choose another with --port (make run PORT=...)",
                 field="port",
             ) from None
         raise ConfigError(
