@@ -68,7 +68,8 @@ def _run(arguments: Sequence[str]) -> int:
         extra = COMMANDS[chosen].extra
         raise ConfigError(
             "missing_package",
-            f"{chosen} needs the package {error.name}, which is not installed: pip install '.[{extra}]' in a clone of streamgen",
+            f"{chosen} needs the package {error.name}, which is not installed: "
+            f"pip install '.[{extra}]' in a clone of streamgen",
         ) from None
 
 
