@@ -1,7 +1,7 @@
 # docker build -t streamgen .                          CPU
 # docker build -t streamgen --build-arg DEVICE=cuda .  NVIDIA; needs the NVIDIA container toolkit to run
 #
-# The server binds the loopback address, so share the host's network: docker run --rm --network host streamgen
+# The server binds the loopback address, so share the host's network: docker run --rm --network host --shm-size 1g streamgen
 # docs/deploy.md says why, and what else to know.
 FROM python:3.11-slim-bookworm
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
@@ -46,6 +47,7 @@ _LOG = logging.getLogger("streamgen.client")
 
 _MAX_RECEIVED_BYTES = 16 * 1024 * 1024
 """A lossless snapshot of a noisy 1024x1024 picture has three megabytes."""
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NUMBERS_KEPT = 4096
 _GOODBYE_S = 1.0
 _FINAL = frozenset({Close.NORMAL, Close.PROTOCOL, Close.UNAUTHORISED, Close.ORIGIN, Close.PUBLISHER_EXISTS})
@@ -150,6 +152,7 @@ class Link:
             socket = await open_socket(
                 url,
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
+                proxy=None if urlsplit(url).hostname in _LOOPBACK else True,
                 compression=None,  # pictures are compressed already
                 max_size=_MAX_RECEIVED_BYTES,
                 max_queue=4,
@@ -302,8 +305,9 @@ class Link:
             return
         announced, self._announced = self._announced, None
         picture = self._snapshots.get((announced.ref if announced else None) or "")
+        number = self.numbers.get(header.source_seq, header.source_seq)
         if picture is not None and not picture.done():
-            picture.set_result(SnapshotPicture(bytes(payload), header.source_seq, header.width, header.height))
+            picture.set_result(SnapshotPicture(bytes(payload), number, header.width, header.height))
 
 
 async def _greet(socket: ClientConnection, hello: Hello, fresh: Hello) -> Welcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,11 +52,12 @@ class Sender:
 
         Raises:
             CodecError: ``bad_pixels`` or ``frame_too_large``.
+            TypeError: ``captured_us`` is no whole number.
         """
         check_pixels(pixels)
         number = self._count
         self._count += 1
-        stamp = time.time_ns() // 1000 if captured_us is None else captured_us
+        stamp = time.time_ns() // 1000 if captured_us is None else operator.index(captured_us)
         self._unsent = _Unsent(np.array(pixels, order="C"), number, stamp)
         self._filled.set()
         return number

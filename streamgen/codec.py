@@ -19,6 +19,7 @@ from streamgen.wire import MAX_PIXELS, Codec
 __all__ = ["check_pixels", "decode", "encode", "encode_png"]
 
 _START_OF_SCAN = b"\xff\xda"
+_MAX_SIDE = 65_500  # of a JPEG, as libjpeg has it
 _MAX_SCANS = 16
 """A progressive JPEG can repeat tiny scans that each cost a pass over the whole picture; encoders write about ten."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -36,6 +37,10 @@ def check_pixels(pixels: Pixels) -> None:
         seen = f"{pixels.dtype} {list(pixels.shape)}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
         raise CodecError("bad_pixels", f"a frame is a uint8 array [height, width, 3], got {seen}", field="pixels")
     height, width = pixels.shape[:2]
+    if max(height, width) > _MAX_SIDE:
+        raise CodecError(
+            "frame_too_large", f"a side has at most {_MAX_SIDE} pixels, got {width}x{height}", field="width"
+        )
     if not 1 <= height * width <= MAX_PIXELS:
         raise CodecError(
             "frame_too_large", f"a frame has 1 to {MAX_PIXELS} pixels, got {width}x{height}", field="width"

@@ -12,6 +12,8 @@ from streamgen.backends.eager import EagerBackend, cast_network, with_cast
 
 __all__ = ["InductorBackend"]
 
+_MOST_SHAPES = 100_000
+
 
 class InductorBackend(Backend):
     """Compiles the network for each shape with static dimensions."""
@@ -26,8 +28,11 @@ class InductorBackend(Backend):
         return EagerBackend.unavailable(device)
 
     def compile(self, example: tuple[Tensor, ...]) -> Compiled:
-        # A network of its own for each shape: torch.compile would otherwise count the second shape as a
-        # recompilation and turn the first one's static kernels into dynamic ones.
+        # A network of its own for each shape, so that one shape's kernels stay static. Dynamo counts them all against
+        # one limit, behind which it would go on eagerly without a word.
+        torch._dynamo.config.recompile_limit = _MOST_SHAPES
+        torch._dynamo.config.accumulated_recompile_limit = _MOST_SHAPES
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
         network = torch.compile(cast_network(self.network, self.dtype), dynamic=False)
         call = with_cast(network, self.dtype)
         call(*example)

@@ -41,13 +41,18 @@ class Executables:
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
 
     def prepare(self, format: FrameFormat, batches: tuple[int, ...]) -> list[Future[Compiled]]:
-        """Begin compiling for ``format`` at each batch size; shapes that are known are not compiled again."""
-        return [self._future((batch, format.height, format.width)) for batch in batches]
+        """Begin compiling for ``format`` at each batch size. Shapes that are known are not compiled again, unless that
+        failed."""
+        keys = [(batch, format.height, format.width) for batch in batches]
+        for key in keys:
+            if key in self._by_shape and _failed(self._by_shape[key]):
+                del self._by_shape[key]
+        return [self._future(key) for key in keys]
 
     def lookup(self, batch: int, format: FrameFormat) -> tuple[Compiled, bool]:
-        """The network to use now, and whether it is the stand-in."""
+        """The network to use now, and whether it is the stand-in, which also serves when compiling failed."""
         future = self._future((batch, format.height, format.width))
-        if self._stand_in is not None and not future.done():
+        if self._stand_in is not None and (not future.done() or _failed(future)):
             return self._stand_in, True
         return future.result(), False
 
@@ -71,9 +76,17 @@ class Executables:
 
     def _compile(self, key: Key) -> Compiled:
         self.compilations += 1
-        compiled = self._backend.compile(example_inputs(self._model, *key))
+        try:
+            compiled = self._backend.compile(example_inputs(self._model, *key))
+        except Exception:
+            _LOG.exception("%s cannot be compiled for %d x %dx%d", self._backend.name, key[0], key[2], key[1])
+            raise
         _LOG.info("%s is ready for %d x %dx%d", self._backend.name, key[0], key[2], key[1])
         return compiled
+
+
+def _failed(future: Future[Compiled]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is not None
 
 
 def example_inputs(model: Model, batch: int, height: int, width: int) -> tuple[Tensor, ...]:

@@ -219,6 +219,8 @@ class _Worker:
             else:
                 # Also wakes by itself, to notice a server that died without ringing.
                 self._doorbell.acquire(timeout=_IDLE_S)
+                while self._doorbell.acquire(block=False):  # rung once for every frame since the last idle moment
+                    pass
 
     def close(self) -> None:
         """Give back slots and threads."""
@@ -233,7 +235,8 @@ class _Worker:
                 mailboxes = self._attach(command)
                 if mailboxes is not None:
                     self._mailboxes[command.session] = mailboxes
-                    self._apply(command)
+                    if not self._apply(command):
+                        self._close(command.session)
             case UpdateSession():
                 self._apply(command)
             case CloseSession(session):
@@ -241,8 +244,8 @@ class _Worker:
             case Stop():
                 self._running = False
 
-    def _apply(self, command: OpenSession | UpdateSession) -> None:
-        """Put settings in force and report how their prompt was read, or why they cannot be."""
+    def _apply(self, command: OpenSession | UpdateSession) -> bool:
+        """Put settings in force and report how their prompt was read, or why they cannot be; True when they are."""
         engine, session, settings, rev = self._engine, command.session, command.settings, command.rev
         try:
             if isinstance(command, OpenSession):
@@ -251,8 +254,14 @@ class _Worker:
                 reading = engine.update(session, settings, rev, time.monotonic())
         except StreamgenError as error:
             self._commands.send(Refused(session, rev, error))
-        else:
-            self._commands.send(Applied(session, rev, reading))
+            return False
+        except Exception as error:  # the worker loop: one session's settings must not end everybody's worker
+            _LOG.exception("settings could not be put in force")
+            failure = WorkerError("engine_failed", f"the engine failed on these settings: {error}")
+            self._commands.send(Refused(session, rev, failure))
+            return False
+        self._commands.send(Applied(session, rev, reading))
+        return True
 
     def _attach(self, command: OpenSession) -> _Mailboxes | None:
         """The session's slots; None when the server has removed them, because it has already opened the session anew
@@ -282,6 +291,7 @@ class _Worker:
             taken = mailboxes.inbox.take()
             if taken is None:
                 continue
+            mailboxes.served_s = time.monotonic()
             if taken.replaced:
                 self._commands.send(Replaced(session, taken.replaced))
             note = taken.note
@@ -306,7 +316,6 @@ class _Worker:
         ended_s = time.monotonic()
         for (session, output), (_, frame) in zip(made, batch, strict=True):
             mailboxes = self._mailboxes[session]
-            mailboxes.served_s = ended_s
             note = Note(
                 seq=output.seq,
                 captured_us=output.captured_us,

@@ -108,6 +108,8 @@ class Outbox:
             self._messages.clear()
             self.end(Close.SLOW, "too slow to read its messages")
             return
+        if any(isinstance(message, Updated) for message in messages):
+            self._updated = None  # older than the one that goes first now
         self._messages.extend(message if isinstance(message, bytes) else message.dump() for message in messages)
         self._wake.set()
 

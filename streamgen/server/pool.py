@@ -9,7 +9,7 @@ import multiprocessing
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Lock, Semaphore
@@ -64,6 +64,7 @@ class _Session:
     listener: SessionListener
     inbox: SharedSlot
     outbox: SharedSlot
+    applied: tuple[int, StreamSettings] | None = None
 
     def discard_slots(self) -> None:
         for slot in (self.inbox, self.outbox):
@@ -80,6 +81,7 @@ class _Process:
     doorbell: Semaphore
     lock: Lock
     sender: CommandSender
+    ended: threading.Event = field(default_factory=threading.Event)
 
 
 class Worker:
@@ -122,8 +124,11 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         await self._spawn()
 
-    async def stop(self) -> None:
+    def expect_end(self) -> None:
         self._stopping = True
+
+    async def stop(self) -> None:
+        self.expect_end()
         self._ready = False
         if self._restarting is not None:
             self._restarting.cancel()
@@ -142,9 +147,9 @@ class Worker:
         self, session: str, format: FrameFormat, settings: StreamSettings, rev: int, listener: SessionListener
     ) -> None:
         current = self._running()
-        self.close(session)
         key = f"{session}#{next(self._openings)}"
         opened = _Session(key, format, settings, rev, listener, *_slots(current.lock, format))
+        self.close(session)
         with self._slots_guard:
             self._sessions[session] = self._by_key[key] = opened
         current.sender.put(_open_command(opened))
@@ -190,7 +195,10 @@ class Worker:
             target=run_worker, args=(theirs, doorbell, lock, self._launch), name="streamgen-worker", daemon=True
         )
         # Importing the spawn machinery and forking takes a tenth of a second: not on the event loop.
-        await asyncio.to_thread(process.start)
+        try:
+            await asyncio.to_thread(process.start)
+        except OSError as error:
+            raise WorkerError("worker_start_failed", f"the worker process cannot be started: {error}") from None
         theirs.close()
         self._current = _Process(process, ours, doorbell, lock, CommandSender(ours, doorbell))
         first: asyncio.Future[Ready] = self._loop.create_future()
@@ -199,6 +207,8 @@ class Worker:
         )
         listening.start()
         ready = await first
+        if self._current.ended.is_set():
+            raise WorkerError("worker_died", "the worker process ended just after it was ready")
         self._info = WorkerInfo(ready.model, ready.styles, ready.backend, ready.device)
         self._ready = True
 
@@ -219,6 +229,7 @@ class Worker:
                     case _:
                         self._on_loop(self._report, report)
         except (EOFError, OSError, WorkerError):  # WorkerError: killed while it held the lock
+            process.ended.set()
             process.sender.close()
             self._on_loop(self._lost, process, first)
 
@@ -243,6 +254,8 @@ class Worker:
             return
         match report:
             case Applied(_, rev, reading):
+                if rev == known.rev:
+                    known.applied = (rev, known.settings)
                 known.listener.on_applied(rev, reading)
             case Replaced(_, count):
                 known.listener.on_dropped("replaced", count)
@@ -250,6 +263,8 @@ class Worker:
                 known.listener.on_dropped("failed", 1)
                 known.listener.on_error(error)
             case Refused(_, rev, error):
+                if rev == known.rev and known.applied is not None:
+                    known.rev, known.settings = known.applied  # or a restarted worker would choke on the same again
                 known.listener.on_refused(rev, error)
 
     def _lost(self, process: _Process, first: asyncio.Future[Ready]) -> None:
@@ -258,7 +273,8 @@ class Worker:
         if self._stopping or process is not self._current or not self._ready:
             return
         self._ready = False
-        process.process.join(0.1)  # it has closed its pipe; this collects the exit code
+        process.process.kill()  # it may hang instead of having died; the next one wants its memory
+        process.process.join(0.1)  # collects the exit code
         _LOG.error("the worker process %s ended with exit code %s", process.process.pid, process.process.exitcode)
         for session in self._sessions.values():
             session.listener.on_warning("worker_restarting", "the compute process ended and is being started again")
@@ -292,7 +308,16 @@ class Worker:
 
 
 def _slots(lock: Lock, format: FrameFormat) -> tuple[SharedSlot, SharedSlot]:
-    return SharedSlot(lock, _MAX_FRAME_BYTES), SharedSlot(lock, format.width * format.height * 3)
+    try:
+        inbox = SharedSlot(lock, _MAX_FRAME_BYTES)
+        try:
+            return inbox, SharedSlot(lock, format.width * format.height * 3)
+        except OSError:
+            inbox.close()
+            inbox.unlink()
+            raise
+    except OSError as error:
+        raise WorkerError("no_shared_memory", f"shared memory cannot be had: {error}", retryable=True) from None
 
 
 def _open_command(session: _Session) -> OpenSession:

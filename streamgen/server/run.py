@@ -43,6 +43,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.house.worker.expect_end()
         await self.house.sessions.farewell(_FAREWELL_S)
         await super().shutdown(sockets)
 

@@ -70,6 +70,9 @@ class WorkerLink(Protocol):
             StreamgenError: whatever kept the worker from starting (WeightsError, BackendUnavailable, ...).
         """
 
+    def expect_end(self) -> None:
+        """The server is shutting down: a worker that ends from now on has not crashed."""
+
     async def stop(self) -> None:
         """End the worker and give its memory back."""
 
@@ -79,7 +82,11 @@ class WorkerLink(Protocol):
         """Begin serving ``session``. Opening an open session replaces its format, settings and listener."""
 
     def update(self, session: str, settings: StreamSettings, rev: int) -> None:
-        """Put settings in force before any later frame; answered by ``on_applied``."""
+        """Put settings in force; answered by ``on_applied`` or ``on_refused``.
+
+        Frames submitted after that answer are made with them; one submitted before it may be made with either, and its
+        output says which.
+        """
 
     def submit(self, session: str, frame: Frame) -> None:
         """Hand over the newest frame, replacing one the engine has not taken yet. Copies the pixels."""

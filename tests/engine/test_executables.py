@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -64,6 +65,34 @@ def test_shapes_that_no_session_uses_are_not_compiled_and_those_in_use_are_never
     for format in formats[:5]:
         engine.prepare(format)
     assert engine.compilations == 5
+    engine.close_all()
+
+
+class BrokenBackend(SlowBackend):
+    """Fails to compile while the test forbids it."""
+
+    def compile(self, example: tuple[Tensor, ...]) -> Compiled:
+        if not self.allowed.is_set():
+            raise MemoryError("no room")
+        return super().compile(example)
+
+
+def test_a_shape_that_could_not_be_compiled_is_served_eagerly_and_tried_again_by_the_next_session(
+    picture: Pixels,
+) -> None:
+    model = ToyModel(ModelSpec(family="toy"))
+    backend = BrokenBackend(model)
+    engine = Engine(model, backend, BackendReport("slow", "float32", ""), 1, wait_for_compilation=False)
+    engine.open("a", SMALL, StreamSettings())
+    with pytest.raises(MemoryError):
+        engine.prepare(SMALL)
+    [(_, output)] = engine.step([("a", Frame(picture))], 0.0)
+    assert output.warm_up
+    backend.allowed.set()
+    engine.open("b", SMALL, StreamSettings())
+    engine.prepare(SMALL)
+    [(_, output)] = engine.step([("a", Frame(picture))], 0.0)
+    assert not output.warm_up
     engine.close_all()
 
 

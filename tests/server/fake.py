@@ -51,6 +51,9 @@ class FakeWorker:
             raise self.failure
         self.ready = True
 
+    def expect_end(self) -> None:
+        pass
+
     async def stop(self) -> None:
         self.ready = False
 
