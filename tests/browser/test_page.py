@@ -80,8 +80,8 @@ def test_a_file_that_is_no_picture_is_told_and_the_old_source_goes_on(tab: Any, 
     broken.write_text("no picture")
     tab.page.set_input_files("#image-file", broken)
     expect(tab.page.get_by_role("alert").filter(has_text="That picture cannot be read")).to_be_visible()
-    press(tab.page, "Close this message")
     expect(tab.page.locator("#notice")).to_be_hidden()
+    expect(tab.page.get_by_role("button", name="Built-in sample")).to_have_attribute("aria-pressed", "true")
     tab.wait_for_more()
 
 
@@ -111,7 +111,34 @@ def test_a_new_prompt_takes_effect(tab: Any) -> None:
 
 def test_words_that_mean_nothing_are_answered_with_what_was_read(tab: Any) -> None:
     tab.page.get_by_role("textbox", name="Prompt", exact=True).fill("qqzx vvkw")
-    expect(tab.page.locator("#understood")).to_have_text(re.compile("I read that as: |None of these words"))
+    expect(tab.page.locator("#understood")).to_have_text(re.compile("showing the nearest: |None of these"))
+
+
+def test_the_styles_that_a_prompt_was_read_as_are_lit(tab: Any) -> None:
+    lit = tab.page.locator("#styles .chip[aria-pressed=true]")
+    prompt = tab.page.get_by_role("textbox", name="Prompt", exact=True)
+    prompt.fill("half comic, half neon")
+    expect(lit).to_have_text(["comic", "neon"])
+    prompt.fill("")
+    expect(lit).to_have_count(1)
+
+
+def test_a_seed_out_of_range_becomes_the_nearest_one(tab: Any) -> None:
+    seed = tab.page.get_by_role("spinbutton", name="Seed", exact=True)
+    seed.fill("99999999999999")
+    seed.press("Tab")
+    expect(seed).to_have_value(seed.get_attribute("max") or "")
+    seed.fill("-3")
+    seed.press("Tab")
+    expect(seed).to_have_value("0")
+
+
+def test_a_lost_server_is_told_and_leaves_no_stale_figures(wire: Any, open_tab: Callable[..., Any]) -> None:
+    page = open_tab(address=wire.address).wait_for_outputs().page
+    wire.close()
+    expect(page.locator("#connection")).to_have_text("Reconnecting… is the server running?")
+    for figure in ("p50", "p90", "fps-in", "fps-out", "drops"):
+        expect(page.locator(f"#hud-{figure}")).to_have_text("\N{EN DASH}")
 
 
 def test_two_styles_are_mixed_live(tab: Any) -> None:
@@ -207,12 +234,14 @@ def test_every_control_has_a_name(tab: Any, context: BrowserContext) -> None:
 
 
 def test_the_page_fits_a_phone(tab: Any) -> None:
-    tab.page.set_viewport_size({"width": 390, "height": 844})
-    width, stage = tab.page.evaluate(
-        "() => [document.documentElement.scrollWidth, document.querySelector('#screen').getBoundingClientRect().width]"
-    )
-    assert width <= 390
-    assert stage > 300
+    for phone in (390, 320):
+        tab.page.set_viewport_size({"width": phone, "height": 700})
+        width, stage = tab.page.evaluate(
+            "() => [document.documentElement.scrollWidth, document.querySelector('#screen').clientWidth]"
+        )
+        assert width <= phone
+        assert stage > phone - 50
+    expect(tab.page.locator(".prompt .key")).to_be_hidden()
 
 
 def test_the_page_keeps_its_content_policy_and_asks_nobody_else(browser: Any, server: str) -> None:

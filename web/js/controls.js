@@ -4,7 +4,7 @@ import { make } from "./dom.js";
 
 /**
  * @typedef {{type?: string, title?: string, description?: string, default?: unknown, minimum?: number,
- *   maximum?: number, multipleOf?: number, step?: number, enum?: string[]}} Property
+ *   maximum?: number, multipleOf?: number, step?: number, enum?: string[], labels?: string[]}} Property
  * @typedef {{root: HTMLElement, set: (value: unknown) => void}} Control
  * @typedef {(value: unknown) => void} OnInput
  */
@@ -85,13 +85,21 @@ function numberField(name, property, onInput) {
   const ariaLabel = `Random ${(property.title ?? name).toLowerCase()}`;
   const dice = make("button", { type: "button", className: "button", ariaLabel });
   dice.innerHTML = '<svg aria-hidden="true"><use href="#i-dice"/></svg>';
-  input.addEventListener("change", () => input.validity.valid && input.value && onInput(Number(input.value)));
+  let last = Number(property.default ?? minimum);
+  input.addEventListener("change", () => {
+    const typed = input.valueAsNumber; // NaN when it is no number
+    if (!Number.isNaN(typed)) last = Math.min(Math.max(Math.round(typed), minimum), maximum);
+    input.value = String(last);
+    if (!Number.isNaN(typed)) onInput(last);
+  });
   dice.addEventListener("click", () => {
-    input.value = String(minimum + Math.floor(Math.random() * Math.min(maximum - minimum + 1, 1_000_000)));
-    onInput(Number(input.value));
+    last = minimum + Math.floor(Math.random() * Math.min(maximum - minimum + 1, 1_000_000));
+    input.value = String(last);
+    onInput(last);
   });
   root.append(make("div", { className: "field" }, input, dice));
   const set = (/** @type {unknown} */ value) => {
+    last = Number(value);
     if (document.activeElement !== input) input.value = String(value);
   };
   set(property.default ?? minimum);
@@ -101,7 +109,8 @@ function numberField(name, property, onInput) {
 /** @param {string} name @param {Property} property @param {OnInput} onInput @returns {Control} */
 function choice(name, property, onInput) {
   const { id, root } = frame(name, property, "control inline");
-  const options = (property.enum ?? []).map((value) => make("option", { value }, capital(value)));
+  const { enum: values = [], labels = values.map(capital) } = property;
+  const options = values.map((value, index) => make("option", { value }, labels[index]));
   const select = make("select", { id }, ...options);
   select.dataset.setting = name;
   select.ariaDescription = property.description ?? null;

@@ -7,6 +7,7 @@ import { frameTimes, Rate, STAGES, Window } from "./meter.js";
 
 const SETTLING_MS = 2000;
 const REFRESH_MS = 500;
+const NOTHING = "–";
 
 /** @type {Readonly<Record<typeof STAGES[number], string>>} */
 const NAMES = Object.freeze({
@@ -26,6 +27,7 @@ export class Hud {
   /** @type {number | null} */ #firstMs = null;
   /** @type {Stats | null} */ #server = null;
   #clientDrops = () => 0;
+  #live = false;
 
   /** @param {() => number} clientDrops frames this page dropped before sending them */
   constructor(clientDrops) {
@@ -40,6 +42,17 @@ export class Hud {
     this.#firstMs = null;
     this.#total.clear();
     for (const { times } of this.#stages) times.clear();
+  }
+
+  /** Without a connection there is nothing to tell. @param {boolean} live */
+  set live(live) {
+    this.#live = live;
+    if (live) return;
+    this.restart();
+    this.#server = null;
+    this.#in.clear();
+    this.#out.clear();
+    this.#show();
   }
 
   sent() {
@@ -67,8 +80,8 @@ export class Hud {
     const now = performance.now();
     text("hud-p50", whole(this.#total.percentile(0.5)));
     text("hud-p90", whole(this.#total.percentile(0.9)));
-    text("hud-fps-in", this.#in.perSecond(now).toFixed(1));
-    text("hud-fps-out", this.#out.perSecond(now).toFixed(1));
+    text("hud-fps-in", this.#live ? this.#in.perSecond(now).toFixed(1) : NOTHING);
+    text("hud-fps-out", this.#live ? this.#out.perSecond(now).toFixed(1) : NOTHING);
     this.#showDrops();
     this.#showStages();
     byId("hud", HTMLElement).dataset.measured = String(this.#total.count > 0);
@@ -79,7 +92,7 @@ export class Hud {
     const client = this.#clientDrops();
     const total = Object.values(reasons).reduce((sum, count) => sum + count, client);
     const drops = byId("hud-drops", HTMLElement);
-    drops.textContent = String(total);
+    drops.textContent = this.#live ? String(total) : NOTHING;
     const all = Object.entries({ "before sending": client, ...reasons });
     drops.title = all.map(([reason, count]) => `${reason}: ${count}`).join("\n");
   }
@@ -123,5 +136,5 @@ function text(id, value) {
 
 /** @param {number} value */
 function whole(value) {
-  return Number.isNaN(value) ? "–" : String(Math.round(value));
+  return Number.isNaN(value) ? NOTHING : String(Math.round(value));
 }

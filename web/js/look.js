@@ -8,6 +8,7 @@ import { byId, make, press } from "./dom.js";
 
 const TYPING_MS = 250;
 const UNDERSTOOD_ENOUGH = 0.5;
+const SHARE_SHOWN = 0.05;
 
 export class Look {
   #prompt = byId("prompt", HTMLTextAreaElement);
@@ -15,6 +16,7 @@ export class Look {
   #blend = byId("blend", HTMLInputElement);
   #mix = byId("mix", HTMLInputElement);
   /** @type {string[]} */ #styles = [];
+  /** @type {string[]} what the server last read the prompt as */ #read = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #typing;
 
   /** @param {(patch: Settings) => void} onChange */
@@ -78,7 +80,9 @@ export class Look {
     const line = byId("understood", HTMLElement);
     const low = understood !== null && understood < UNDERSTOOD_ENOUGH && this.#prompt.value.trim() !== "";
     line.dataset.low = String(low);
-    line.textContent = low ? readAs(styles) : "";
+    line.textContent = low ? readAs(styles, understood) : "";
+    this.#read = shares(styles).map(([style]) => style);
+    this.#show();
   }
 
   #typed() {
@@ -113,9 +117,10 @@ export class Look {
   #show() {
     byId("blend-fields", HTMLElement).hidden = !this.#blend.checked;
     for (const [id, field] of /** @type {const} */ ([["styles", this.#prompt], ["styles-b", this.#second]])) {
-      const chosen = field.value.trim().toLowerCase();
+      const typed = field.value.trim().toLowerCase();
+      const chosen = this.#blend.checked || this.#styles.includes(typed) ? [typed] : this.#read;
       for (const chip of byId(id, HTMLElement).children) {
-        if (chip instanceof HTMLElement) press(chip, chip.textContent === chosen);
+        if (chip instanceof HTMLElement) press(chip, chosen.includes(chip.textContent ?? ""));
       }
     }
     const share = Number(this.#mix.value);
@@ -132,11 +137,17 @@ function short(text, otherwise) {
   return words.length > 10 ? `${words.slice(0, 9)}…` : words || otherwise;
 }
 
-/** "I read that as: comic 60%, pencil 40%". @param {Record<string, number>} styles */
-export function readAs(styles) {
-  const parts = Object.entries(styles)
-    .filter(([, weight]) => weight >= 0.05)
-    .sort(([, a], [, b]) => b - a)
-    .map(([style, weight]) => `${style} ${Math.round(weight * 100)}%`);
-  return parts.length ? `I read that as: ${parts.join(", ")}` : "None of these words is known here; try a style below.";
+/** The styles that matter, the strongest first. @param {Record<string, number>} styles */
+function shares(styles) {
+  return Object.entries(styles)
+    .filter(([, weight]) => weight >= SHARE_SHOWN)
+    .sort(([, a], [, b]) => b - a);
+}
+
+/** "I read that as: comic 60%, pencil 40%". @param {Record<string, number>} styles @param {number} understood */
+export function readAs(styles, understood) {
+  const parts = shares(styles).map(([style, weight]) => `${style} ${Math.round(weight * 100)}%`);
+  if (!parts.length) return "None of these words is known here; try a style below.";
+  const how = understood > 0 ? "I read that as" : "I don't know those words; showing the nearest";
+  return `${how}: ${parts.join(", ")}`;
 }

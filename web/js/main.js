@@ -34,6 +34,7 @@ class Page {
   /** @type {Identity | null} */ identity = null;
   /** @type {ReturnType<typeof startRecording> | null} */ recording = null;
   /** @type {() => void} what the notice's first button does */ retry = () => {};
+  lost = false;
 
   /** @param {any} schema */
   constructor(schema) {
@@ -237,12 +238,14 @@ class Page {
   }
 
   /** @param {State} state @param {StateDetail} detail */
-  #state(state, { code, delayMs = 0 }) {
+  #state(state, { code }) {
     const names = { connecting: "Connecting", open: "Live", reconnecting: "Reconnecting", closed: "Disconnected" };
-    const wait = Math.ceil(delayMs / 1000);
+    if (state === "reconnecting") this.lost ||= code !== undefined; // a change of format has no code
+    else if (state !== "connecting") this.lost = false;
+    this.hud.live = state === "open";
     byId("connection", HTMLElement).dataset.state = state;
     byId("stage", HTMLElement).dataset.state = state;
-    byId("connection-text", HTMLElement).textContent = wait > 1 ? `Reconnecting in ${wait} s` : names[state];
+    byId("connection-text", HTMLElement).textContent = this.lost ? "Reconnecting… is the server running?" : names[state];
     if (state === "closed") void this.#closed(code ?? 1000);
   }
 

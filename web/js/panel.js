@@ -62,7 +62,8 @@ export class FormatPanel {
     };
     const sizes = presets(this.rules).map(String);
     const cost = "Pixels along a side of a square; other shapes cost about the same.";
-    const size = { title: "Size", description: cost, enum: sizes };
+    const labels = sizes.map((side) => `about ${side}×${side} pixels`);
+    const size = { title: "Size", description: cost, enum: sizes, labels };
     const shape = { title: "Shape", description: "The aspect of the output.", enum: Object.keys(SHAPES) };
     const controls = [
       control("size", { ...size, default: this.#base }, (value) => ((this.#base = String(value)), changed())),

@@ -47,8 +47,8 @@ export class SourcePicker {
     await this.#open(openers[kind]);
   }
 
-  /** @param {() => Promise<Source>} opener */
-  async #open(opener) {
+  /** @param {() => Promise<Source>} opener @param {boolean} [isFile] */
+  async #open(opener, isFile = false) {
     const attempt = ++this.#attempt;
     try {
       const source = await opener();
@@ -59,14 +59,15 @@ export class SourcePicker {
       old?.stop();
       await this.#show(source);
     } catch (error) {
-      if (attempt === this.#attempt) this.#failed(error, opener);
+      if (attempt === this.#attempt) this.#failed(error, opener, isFile);
     }
   }
 
-  /** @param {unknown} error @param {() => Promise<Source>} opener */
-  #failed(error, opener) {
+  /** @param {unknown} error @param {() => Promise<Source>} opener @param {boolean} isFile */
+  #failed(error, opener, isFile) {
     if (!(error instanceof SourceError)) throw error;
     if (error.cancelled) toast(`${error.title}.`);
+    else if (isFile && this.#source) toast(`${error.title}. ${error.text}`, "alert"); // what runs goes on
     else this.on.failed(error.title, error.text, () => this.#open(opener));
   }
 
@@ -97,7 +98,7 @@ export class SourcePicker {
     input.addEventListener("change", () => {
       const file = input.files?.[0];
       input.value = "";
-      if (file) void this.#open(() => opener(file));
+      if (file) void this.#open(() => opener(file), true);
     });
   }
 
@@ -112,7 +113,7 @@ export class SourcePicker {
       event.preventDefault();
       stage.classList.remove("dropping");
       const file = event.dataTransfer?.files[0];
-      if (file) void this.#open(() => (file.type.startsWith("video/") ? openVideo(file) : openImage(file)));
+      if (file) void this.#open(() => (file.type.startsWith("video/") ? openVideo(file) : openImage(file)), true);
     });
   }
 }

@@ -176,6 +176,7 @@ export class Stream {
       clearTimeout: (/** @type {any} */ timer) => globalThis.clearTimeout(timer),
       WebSocket: globalThis.WebSocket,
       ...options,
+      onError: options.onError ?? (({ code, message }) => console.warn(`streamgen: ${code}: ${message}`)),
     };
     this.#token = options.resume;
     this.#settings = options.settings ?? {};

@@ -377,3 +377,10 @@ test("closed is final and every state is reachable", () => {
   const reached = new Set(Object.values(STATES).flatMap((events) => Object.values(events)));
   assert.deepEqual([...reached].sort(), ["closed", "connecting", "open", "reconnecting"]);
 });
+
+test("errors that nobody listens for are warned of", (context) => {
+  const warn = context.mock.method(console, "warn", () => {});
+  open({ onError: undefined });
+  socket().message({ type: "error", code: "unknown_setting", message: "there is no setting color" });
+  assert.deepEqual(warn.mock.calls.map((call) => call.arguments), [["streamgen: unknown_setting: there is no setting color"]]);
+});
