@@ -158,7 +158,8 @@ class Engine:
             inputs = [x_t, t, *(chosen[name] for name in model.conditioning_names)]
             return network(*(self._pad(tensor) for tensor in inputs))[: len(of_rows)]
 
-        timesteps = [_timesteps(model, row.state.settings) for row in rows]
+        chosen_by = [row.state.settings for row in rows]
+        timesteps = [model.schedule.timesteps(settings.steps, settings.strength) for settings in chosen_by]
         pictures = model.decode_image(sample(denoise, model.schedule, source, noise, timesteps))
         return [to_pixels(picture) for picture in pictures], any(stand_ins)
 
@@ -190,10 +191,6 @@ def _stand_in(model: Model, backend: Backend) -> Compiled | None:
     if isinstance(backend, EagerBackend):
         return None
     return EagerBackend(model.network, backend.device, "float32", backend.threads).compile(())
-
-
-def _timesteps(model: Model, settings: StreamSettings) -> list[float]:
-    return model.schedule.timesteps(settings.steps, settings.strength) if settings.strength > 0 else []
 
 
 def _stack(conditionings: Sequence[Conditioning]) -> Conditioning:

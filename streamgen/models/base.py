@@ -28,7 +28,8 @@ class NoiseSchedule(Protocol):
     def timesteps(self, steps: int, strength: float) -> list[float]:
         """Descending timesteps of a ``steps``-step run whose first one leaves ``1 - strength`` of the source.
 
-        ``strength`` 1 starts from pure noise. The values are what ``denoise`` takes as ``t``.
+        ``strength`` 1 starts from pure noise; 0 needs no step and gives []. The values are what ``denoise`` takes as
+        ``t``.
         """
 
 

@@ -34,7 +34,7 @@ class ToySchedule:
 
     def timesteps(self, steps: int, strength: float) -> list[float]:
         start = strength * torch.pi / 2
-        return [start * (steps - step) / steps for step in range(steps)]
+        return [start * (steps - step) / steps for step in range(steps)] if strength > 0 else []
 
 
 class ToyModel(Model):
