@@ -53,6 +53,7 @@ class Output:
         settings_rev: the revision of the settings that made it.
         timing: where the time went.
         warm_up: computed before the fast version of the model was ready for this shape.
+        received_s: ``Frame.received_s`` of that frame.
     """
 
     pixels: Pixels
@@ -61,3 +62,4 @@ class Output:
     settings_rev: int = 0
     timing: Timing = field(default_factory=Timing)
     warm_up: bool = False
+    received_s: float = 0.0

@@ -71,6 +71,86 @@ class StreamSettings(BaseModel):
         default=1, strict=True, ge=1, le=4, title="Steps", description="Denoising steps per frame. More is slower."
     )
     seed: int = Field(default=0, strict=True, ge=0, le=2**32 - 1, title="Seed", description="Varies the brushwork.")
+    seed_speed: float = Field(
+        default=0.0,
+        strict=True,
+        ge=0.0,
+        le=10.0,
+        allow_inf_nan=False,
+        title="Seed travel",
+        description="Seeds passed through per second, counted up from the seed. 0 stays at it.",
+        json_schema_extra={"step": 0.05},
+    )
+    negative_prompt: Prompt = Field(
+        default="", title="Negative prompt", description="What to steer away from. Needs guidance above 1."
+    )
+    guidance: float = Field(
+        default=0.0,
+        strict=True,
+        ge=0.0,
+        le=20.0,
+        allow_inf_nan=False,
+        title="Guidance",
+        description="How strongly the prompt steers. 0 is the model's own choice, 1 switches guidance off.",
+        json_schema_extra={"step": 0.1},
+    )
+    guidance_mode: Literal["self", "onetime", "full"] = Field(
+        default="self",
+        title="Guidance mode",
+        description=(
+            "self steers away from the frame itself and costs nothing; onetime computes the negative prompt in the "
+            "first step, full in every step."
+        ),
+    )
+    stream_batch: bool = Field(
+        default=False,
+        strict=True,
+        title="Stream batch",
+        description="Compute all steps of successive frames together: more frames per second, steps - 1 frames later.",
+    )
+    feedback: float = Field(
+        default=0.0,
+        strict=True,
+        ge=0.0,
+        le=0.95,
+        allow_inf_nan=False,
+        title="Feedback",
+        description="How much of the last picture stays where nothing moves. Calms flicker.",
+        json_schema_extra={"step": 0.01},
+    )
+    skip_similar: float = Field(
+        default=0.0,
+        strict=True,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        title="Skip similar frames",
+        description="Frames that differ less than this from the last one are mostly skipped. 0 computes every frame.",
+        json_schema_extra={"step": 0.01},
+    )
+    loras: dict[Annotated[str, Field(max_length=64)], Annotated[float, Field(ge=-4.0, le=4.0, allow_inf_nan=False)]] = (
+        Field(
+            default_factory=dict,
+            max_length=16,
+            title="LoRA weights",
+            description="By name. Those not named keep the weight they were loaded with.",
+        )
+    )
+    control_scale: float = Field(
+        default=1.0,
+        strict=True,
+        ge=0.0,
+        le=2.0,
+        allow_inf_nan=False,
+        title="Control",
+        description="How strictly the ControlNet holds the picture to the frame.",
+        json_schema_extra={"step": 0.01},
+    )
+    source: Literal["frames", "prompt"] = Field(
+        default="frames",
+        title="Source",
+        description="frames stylises what is sent; prompt makes pictures from the prompt alone, at the frame rate.",
+    )
     transition_ms: int = Field(
         default=400,
         strict=True,

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-__all__ = ["Backend", "Compiled"]
+__all__ = ["Backend", "Compiled", "Function"]
 
 Compiled = Callable[..., Tensor]
-"""A network made fast: float32 tensors in (first two: x_t [B, C, h, w] and t [B]), float32 x_0 [B, C, h, w] out."""
+"""A module made fast: the module's own arguments in (float32), its result out (float32)."""
+Function = Callable[..., tuple[Tensor, ...]]
+"""Tensors in, tensors out, all of fixed shapes; no Python value of a tensor is read inside."""
 
 
 class Backend(ABC):
-    """One way to run a network on one device at one precision.
+    """One way to run networks on one device at one precision.
 
     Args:
-        network: in float32; never modified.
         device: torch device name.
-        dtype: ``float32`` or ``bfloat16``, one of ``dtypes(device)``.
+        dtype: ``float32``, ``bfloat16`` or ``float16``, one of ``dtypes(device)``.
         threads: compute threads.
     """
 
     name: ClassVar[str]
     quick_to_compile: ClassVar[bool] = True
     """False when preparing one shape takes many seconds, so that measuring it at start-up is out of the question."""
+    captures_frames: ClassVar[bool] = False
+    """True when ``capture`` can turn the computation of a whole frame into one launch."""
 
-    def __init__(self, network: nn.Module, device: str, dtype: str, threads: int) -> None:
-        self.network = network
+    def __init__(self, device: str, dtype: str, threads: int) -> None:
         self.device = device
         self.dtype = dtype
         self.threads = threads
@@ -45,5 +48,19 @@ class Backend(ABC):
         return ("float32", "bfloat16")
 
     @abstractmethod
-    def compile(self, example: tuple[Tensor, ...]) -> Compiled:
-        """Prepare the network for the exact shapes of ``example``. May take seconds; safe in another thread."""
+    def compile(self, network: nn.Module, example: tuple[Tensor, ...]) -> Compiled:
+        """Prepare ``network``, which is never modified, for the exact shapes of ``example``.
+
+        May take seconds; safe in another thread. Of the arguments, tensors of one dimension ([B], such as timesteps)
+        reach the network in float32, all others at the backend's precision.
+        """
+
+    def capture(
+        self, function: Function, example: tuple[Tensor, ...], exclusive: AbstractContextManager[object]
+    ) -> Function:
+        """Record what ``function`` does with tensors shaped like ``example``, to be replayed in one launch.
+
+        Only where ``captures_frames``. The results of a replay are overwritten by the next one. Held around the
+        recording itself, ``exclusive`` keeps every other computation off the device meanwhile.
+        """
+        raise NotImplementedError(f"{self.name} captures no frames")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from streamgen import devices
 from streamgen.backends.base import Backend, Compiled
 
 __all__ = ["EagerBackend", "cast_network", "with_cast"]
@@ -17,36 +19,48 @@ class EagerBackend(Backend):
 
     name = "eager"
 
-    def __init__(self, network: nn.Module, device: str, dtype: str, threads: int) -> None:
-        super().__init__(network, device, dtype, threads)
-        self._call = with_cast(cast_network(network, dtype), dtype)
+    def __init__(self, device: str, dtype: str, threads: int) -> None:
+        super().__init__(device, dtype, threads)
+        self._calls: WeakKeyDictionary[nn.Module, Compiled] = WeakKeyDictionary()
 
     @classmethod
     def unavailable(cls, device: str) -> str | None:
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            return "torch finds no CUDA device"
-        return None
+        return devices.unavailable(device)
 
-    def compile(self, example: tuple[Tensor, ...]) -> Compiled:
-        return self._call
+    def compile(self, network: nn.Module, example: tuple[Tensor, ...]) -> Compiled:
+        if network not in self._calls:
+            self._calls[network] = with_cast(cast_network(network, self.dtype), self.dtype)
+        return self._calls[network]
 
 
 def cast_network(network: nn.Module, dtype: str) -> nn.Module:
-    """A copy of ``network`` at ``dtype`` in channels_last, which convolutions on CPU and tensor cores want."""
-    cast = copy.deepcopy(network).to(dtype=getattr(torch, dtype)).eval().requires_grad_(False)
-    for parameter in cast.parameters():
+    """``network`` at ``dtype`` in channels_last, which convolutions on CPU and tensor cores want.
+
+    A network that is at ``dtype`` already is returned itself: a large one must not be in memory twice.
+    """
+    kind: torch.dtype = getattr(torch, dtype)
+    if any(parameter.is_floating_point() and parameter.dtype != kind for parameter in network.parameters()):
+        network = copy.deepcopy(network).to(dtype=kind)
+    network = network.eval().requires_grad_(False)
+    for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return cast
+    return network
 
 
 def with_cast(network: Compiled, dtype: str) -> Compiled:
-    """Wrap ``network`` so that it takes and returns float32; the timestep stays float32 inside."""
+    """Wrap ``network`` so that it takes and returns float32; what has one dimension stays float32 inside."""
     kind: torch.dtype = getattr(torch, dtype)
 
     @torch.inference_mode()
-    def call(x_t: Tensor, t: Tensor, *cond: Tensor) -> Tensor:
-        x_t = x_t.to(dtype=kind, memory_format=torch.channels_last)
-        return network(x_t, t, *(tensor.to(kind) for tensor in cond)).float()
+    def call(*tensors: Tensor) -> Tensor:
+        return network(*(_cast(tensor, kind) for tensor in tensors)).float()
 
     return call
+
+
+def _cast(tensor: Tensor, kind: torch.dtype) -> Tensor:
+    if tensor.dim() == 1:
+        return tensor
+    layout = torch.channels_last if tensor.dim() == 4 else torch.preserve_format
+    return tensor.to(dtype=kind, memory_format=layout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamgen.backends.base import Backend, Compiled
 from streamgen.backends.eager import EagerBackend, cast_network, with_cast
@@ -27,13 +27,12 @@ class InductorBackend(Backend):
             return "Inductor needs a C++ compiler on the PATH to compile for the CPU"
         return EagerBackend.unavailable(device)
 
-    def compile(self, example: tuple[Tensor, ...]) -> Compiled:
+    def compile(self, network: nn.Module, example: tuple[Tensor, ...]) -> Compiled:
         # A network of its own for each shape, so that one shape's kernels stay static. Dynamo counts them all against
         # one limit, behind which it would go on eagerly without a word.
         torch._dynamo.config.recompile_limit = _MOST_SHAPES
         torch._dynamo.config.accumulated_recompile_limit = _MOST_SHAPES
         torch._dynamo.config.fail_on_recompile_limit_hit = True
-        network = torch.compile(cast_network(self.network, self.dtype), dynamic=False)
-        call = with_cast(network, self.dtype)
+        call = with_cast(torch.compile(cast_network(network, self.dtype), dynamic=False), self.dtype)
         call(*example)
         return call

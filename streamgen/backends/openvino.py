@@ -38,9 +38,9 @@ class OpenVinoBackend(Backend):
         fast = "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("float32", "bfloat16") if fast else ("float32",)
 
-    def compile(self, example: tuple[Tensor, ...]) -> Compiled:
+    def compile(self, network: nn.Module, example: tuple[Tensor, ...]) -> Compiled:
         openvino = _openvino()
-        graph = _converted(self.network, example).clone()
+        graph = _converted(network, example).clone()
         ports = zip(graph.inputs, example, strict=True)
         graph.reshape({port: openvino.PartialShape(list(tensor.shape)) for port, tensor in ports})
         options = {

@@ -7,7 +7,6 @@ import errno
 import platform
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -101,6 +100,7 @@ def check_torch(config: ServerConfig) -> Iterator[Finding]:
         return
     import torch
 
+    from streamgen.devices import convolution_ms
     from streamgen.engine.threads import compute_threads, use_threads
 
     threads = compute_threads(config.threads)
@@ -113,7 +113,7 @@ def check_torch(config: ServerConfig) -> Iterator[Finding]:
         yield Finding(
             State.ABSENT, "OpenMP", f"OMP_WAIT_POLICY={policy}: waiting threads spin, very slow beside other work"
         )
-    float32, bfloat16 = (_convolution_ms(dtype) for dtype in (torch.float32, torch.bfloat16))
+    float32, bfloat16 = (convolution_ms(dtype) for dtype in (torch.float32, torch.bfloat16))
     fact = f"{bfloat16:.1f} ms for a convolution that takes {float32:.1f} ms in float32"
     yield Finding(State.GOOD if bfloat16 < float32 else State.ABSENT, "bfloat16", fact)
 
@@ -137,10 +137,10 @@ def check_model(config: ServerConfig) -> Iterator[Finding]:
     """Whether the model loads, and which styles it has."""
     if _version("torch") is None or _version("safetensors") is None:
         return
-    from streamgen.backends import load_backend
+    from streamgen.devices import unavailable
     from streamgen.models import load_model
 
-    no_device = load_backend("eager").unavailable(config.device)
+    no_device = unavailable(config.device)
     if no_device is not None:
         yield Finding(State.BROKEN, f"device {config.device}", no_device)
         return
@@ -211,19 +211,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _convolution_ms(dtype: object) -> float:
-    """Best of several runs of a convolution like the embedded model's, milliseconds."""
-    import torch
-
-    assert isinstance(dtype, torch.dtype)
-    convolution = torch.nn.Conv2d(96, 96, 3, padding=1).to(dtype)
-    x = torch.zeros(1, 96, 64, 64, dtype=dtype).to(memory_format=torch.channels_last)
-    times: list[float] = []
-    with torch.inference_mode():
-        for _ in range(10):
-            began_s = time.perf_counter()
-            convolution(x)
-            times.append(time.perf_counter() - began_s)
-    return 1000 * min(times)

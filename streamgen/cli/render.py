@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from streamgen.cli.options import add_engine_arguments, config_of, start_compute, terminable
 from streamgen.config import ServerConfig
 from streamgen.errors import ConfigError
-from streamgen.frames import Frame
+from streamgen.frames import Frame, Output
 from streamgen.media import MediaSource, Picture, Sink, open_sink
 from streamgen.settings import (
     SIZE_MAX,
@@ -165,6 +165,7 @@ def _stylise(engine: Engine, source: MediaSource, sink: Sink) -> int:
                 continue
             # The film's clock drives the engine, so a rendering is the same on every machine.
             [(_, output)] = engine.step([(_SESSION, Frame(item.pixels, seq=count))], item.time_s)
+            assert isinstance(output, Output)  # neither the filter nor the pipeline is on
             sink.write_picture(replace(item, pixels=output.pixels))
             count += 1
             progress.advance(task)

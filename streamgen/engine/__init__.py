@@ -27,7 +27,7 @@ def build_engine(
         WeightsError: ``weights_missing`` or ``weights_corrupt``.
         BackendUnavailable: ``unknown_backend``, ``backend_unavailable`` or ``device_unavailable``.
     """
-    from streamgen.backends import load_backend
+    from streamgen import devices
     from streamgen.engine.engine import Engine
     from streamgen.engine.select import choose_backend
     from streamgen.engine.threads import compute_threads, use_threads
@@ -37,7 +37,7 @@ def build_engine(
 
     count = compute_threads(threads)
     use_threads(count)
-    if reason := load_backend("eager").unavailable(spec.device):
+    if reason := devices.unavailable(spec.device):
         raise BackendUnavailable("device_unavailable", f"device {spec.device} cannot be used: {reason}", field="device")
     model = load_model(spec)
     chosen, report = choose_backend(model, backend, count)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from streamgen.models.base import Conditioning, Model
 from streamgen.settings import Reading, StreamSettings
 
-__all__ = ["PromptCache", "Transition", "mix", "read_prompts"]
+__all__ = ["PromptCache", "Transition", "lora_weights", "mix", "read_prompts"]
 
 _CACHED_PROMPTS = 256
 
@@ -20,20 +20,31 @@ class PromptCache:
     def __init__(self, model: Model, capacity: int = _CACHED_PROMPTS) -> None:
         self._model = model
         self._capacity = capacity
-        self._encoded: OrderedDict[str, Conditioning] = OrderedDict()
+        self._encoded: OrderedDict[tuple[str, tuple[tuple[str, float], ...]], Conditioning] = OrderedDict()
 
     def encode(self, settings: StreamSettings) -> Conditioning:
-        """The conditioning, unbatched, of the prompts and weights in ``settings``."""
+        """The conditioning, unbatched, of the prompts, their weights and the LoRAs in ``settings``."""
         prompts = settings.weighted_prompts()
-        return mix([(self._encode(prompt), weight) for prompt, weight in prompts])
+        loras = lora_weights(self._model, settings)
+        return mix([(self._encode(prompt, loras), weight) for prompt, weight in prompts])
 
-    def _encode(self, prompt: str) -> Conditioning:
-        if prompt not in self._encoded:
-            self._encoded[prompt] = self._model.encode_prompt(prompt)
+    def encode_negative(self, settings: StreamSettings) -> Conditioning:
+        """The conditioning, unbatched, of the negative prompt."""
+        return self._encode(settings.negative_prompt, lora_weights(self._model, settings))
+
+    def _encode(self, prompt: str, loras: dict[str, float]) -> Conditioning:
+        key = (prompt, tuple(sorted(loras.items())))  # all that changes the result
+        if key not in self._encoded:
+            self._encoded[key] = self._model.encode_prompt(prompt, loras)
             if len(self._encoded) > self._capacity:
                 self._encoded.popitem(last=False)
-        self._encoded.move_to_end(prompt)
-        return self._encoded[prompt]
+        self._encoded.move_to_end(key)
+        return self._encoded[key]
+
+
+def lora_weights(model: Model, settings: StreamSettings) -> dict[str, float]:
+    """The weight of every LoRA of ``model``: what the client set, else what it was loaded with."""
+    return model.loras | {name: weight for name, weight in settings.loras.items() if name in model.loras}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,32 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from streamgen.backends.base import Backend, Compiled
+from streamgen.backends.base import Backend
 from streamgen.backends.eager import EagerBackend
+from streamgen.effects.procedural import evolving_picture
+from streamgen.effects.similarity import is_skipped, thumbnail
 from streamgen.engine.conditioning import PromptCache, Transition, read_prompts
 from streamgen.engine.executables import Executables
-from streamgen.engine.fit import to_pixels, to_tensor
-from streamgen.engine.sampler import sample, stack_rows
+from streamgen.engine.fit import download, upload
+from streamgen.engine.lanes import Row
 from streamgen.engine.select import BackendReport
-from streamgen.engine.state import StreamState, session_noise
+from streamgen.engine.state import NoiseTravel, StreamState
+from streamgen.engine.stylise import Stylist
 from streamgen.errors import SessionError, SettingsError
 from streamgen.frames import Frame, Output, Pixels
-from streamgen.models.base import Conditioning, Model
+from streamgen.models.base import Model
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Skipped"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One frame of one session in one step."""
+class Skipped:
+    """A frame that no picture was made of now.
 
-    session: str
-    frame: Frame
-    state: StreamState
+    Args:
+        seq: of the frame.
+        reason: ``similar`` to the last one, or ``pipelined``: it is under way, and no earlier one is done.
+    """
+
+    seq: int
+    reason: str
 
 
 class Engine:
@@ -40,7 +47,7 @@ class Engine:
 
     Args:
         model: computes; holds nothing of any session.
-        backend: makes its network fast.
+        backend: makes its networks fast.
         report: how the backend was chosen.
         max_batch: most rows in one network call.
         wait_for_compilation: True makes a frame of a new shape wait for its compiled network; False serves it with
@@ -56,11 +63,14 @@ class Engine:
         self._buckets = (*(size for size in (1, 2, 4, 8, 16, 32) if size < max_batch), max_batch)
         self._sessions: dict[str, StreamState] = {}
         self._prompts = PromptCache(model)
-        self._executables = Executables(model, backend, None if wait_for_compilation else _stand_in(model, backend))
+        stand_in = None if wait_for_compilation else _stand_in(model, backend)
+        self._executables = Executables(model, backend, stand_in)
+        self._stylist = Stylist(model, self._executables, self._buckets)
 
     @property
     def compilations(self) -> int:
-        """Networks compiled since the engine was made. Settings never change it; a new format does."""
+        """Networks compiled and frames captured since the engine was made. Settings never change it; a new format
+        does."""
         return self._executables.compilations
 
     @property
@@ -77,12 +87,18 @@ class Engine:
         """Begin a session, or begin it anew with another format, and return how its prompt was read.
 
         Raises:
-            SettingsError: ``invalid_settings`` when the model allows fewer steps.
+            SettingsError: ``invalid_settings`` when the model allows fewer steps, or has no LoRA of that name.
         """
         self._check(settings)
         cond = self._prompts.encode(settings)
         self._sessions[session] = StreamState(
-            format, settings, rev, self._noise(settings.seed, format), Transition(cond, cond)
+            format,
+            settings,
+            rev,
+            self._noise(settings, format, 0.0),
+            Transition(cond, cond),
+            self._prompts.encode_negative(settings),
+            self.model.live_conditioning(settings),
         )
         self._executables.prepare(format, self._buckets)
         self._executables.keep(state.format for state in self._sessions.values())
@@ -97,11 +113,15 @@ class Engine:
         """
         state = self._state(session)
         self._check(settings)
-        if settings.weighted_prompts() != state.settings.weighted_prompts():
+        former = state.settings
+        if (settings.weighted_prompts(), settings.loras) != (former.weighted_prompts(), former.loras):
             start, end = state.transition.at(now_s), self._prompts.encode(settings)
             state.transition = Transition(start, end, now_s, settings.transition_ms / 1000)
-        if settings.seed != state.settings.seed:
-            state.noise = self._noise(settings.seed, state.format)
+        if (settings.seed, settings.seed_speed) != (former.seed, former.seed_speed):
+            state.noise = self._noise(settings, state.format, now_s)
+        state.negative = self._prompts.encode_negative(settings)
+        state.live = self.model.live_conditioning(settings)
+        state.seen = None  # the picture changes, whatever the frame does
         state.settings, state.rev = settings, rev
         return read_prompts(self.model, settings)
 
@@ -115,65 +135,96 @@ class Engine:
         self._sessions.clear()
         self._executables.close()
 
-    def step(self, batch: Sequence[tuple[str, Frame]], now_s: float) -> list[tuple[str, Output]]:
+    def step(self, batch: Sequence[tuple[str, Frame]], now_s: float) -> list[tuple[str, Output | Skipped]]:
         """Stylise one frame of each of several sessions, in the order given.
 
         Sessions may differ in everything; those of one format share network calls, and none influences another.
-        ``now_s`` drives the transitions and is the clock that ``update`` was given.
+        ``now_s`` drives the transitions and is the clock that ``update`` was given. In a pipelined session the output
+        is that of an earlier frame, whose ``seq`` it carries.
 
         Raises:
             SessionError: ``no_such_session``; nothing was computed.
         """
-        rows = [_Row(session, frame, self._state(session)) for session, frame in batch]
-        pixels: dict[int, tuple[Pixels, bool]] = {}
-        for indices in self._groups(rows):
-            made, warm_up = self._stylise([rows[index] for index in indices], now_s)
-            pixels.update({index: (picture, warm_up) for index, picture in zip(indices, made, strict=True)})
-        return [(row.session, _output(row, *pixels[index])) for index, row in enumerate(rows)]
-
-    def _groups(self, rows: Sequence[_Row]) -> Iterator[list[int]]:
-        """Indices of rows that share a format, at most ``max_batch`` together."""
-        by_format: dict[FrameFormat, list[int]] = {}
+        rows = [self._row(session, frame, now_s) for session, frame in batch]
+        made: dict[int, Output | Skipped] = {}
+        computed: list[int] = []
         for index, row in enumerate(rows):
-            by_format.setdefault(row.state.format, []).append(index)
-        for indices in by_format.values():
-            for start in range(0, len(indices), self.max_batch):
-                yield indices[start : start + self.max_batch]
+            if self._skips(row):
+                made[index] = Skipped(row.frame.seq, "similar")
+            else:
+                computed.append(index)
+        self._executables.settle()
+        with self._executables.exclusive, torch.inference_mode():
+            for indices in self._groups(rows, computed):
+                made.update(zip(indices, self._stylise([rows[index] for index in indices]), strict=True))
+        return [(row.session, made[index]) for index, row in enumerate(rows)]
 
-    @torch.inference_mode()
-    def _stylise(self, rows: Sequence[_Row], now_s: float) -> tuple[list[Pixels], bool]:
-        """Rows of one format to pixels, and whether a stand-in computed any of them."""
-        model, format = self.model, rows[0].state.format
-        device = model.spec.device
-        frames = stack_rows([to_tensor(row.frame.pixels, format, device) for row in rows])
-        source = model.encode_image(frames)
-        cond = _stack([row.state.transition.at(now_s) for row in rows]) | model.source_conditioning(source)
-        noise = [row.state.noise for row in rows]
-        stand_ins: list[bool] = []
+    def dream(self, session: str, seq: int, now_s: float) -> Frame:
+        """The frame to hand to ``step`` for a session whose settings say ``source: prompt``: a slowly evolving picture
+        for a model that paints over pictures, else an empty one, which a model that dreams does not look at.
 
-        def denoise(x_t: Tensor, t: Tensor, of_rows: Sequence[int]) -> Tensor:
-            network, is_stand_in = self._executables.lookup(self._bucket(len(of_rows)), format)
-            stand_ins.append(is_stand_in)
-            chosen = cond if len(of_rows) == len(rows) else {name: c[list(of_rows)] for name, c in cond.items()}
-            inputs = [x_t, t, *(chosen[name] for name in model.conditioning_names)]
-            return network(*(self._pad(tensor) for tensor in inputs))[: len(of_rows)]
+        Raises:
+            SessionError: ``no_such_session``.
+        """
+        state = self._state(session)
+        format = state.format
+        if self.model.needs_source:
+            pixels = evolving_picture(format.width, format.height, state.settings.seed, now_s)
+        else:
+            pixels = np.zeros((format.height, format.width, 3), np.uint8)
+        return Frame(pixels, seq, received_s=now_s)
 
-        chosen_by = [row.state.settings for row in rows]
-        timesteps = [model.schedule.timesteps(settings.steps, settings.strength) for settings in chosen_by]
-        pictures = model.decode_image(sample(denoise, model.schedule, source, noise, timesteps))
-        return [to_pixels(picture) for picture in pictures], any(stand_ins)
+    def _groups(self, rows: Sequence[Row], indices: Sequence[int]) -> Iterator[list[int]]:
+        """Indices of rows that share a format, at most ``max_batch`` together. Rows at strength 0 are none of the
+        model's business and go together, as do rows with equal numbers of steps as far as possible."""
+        groups: dict[tuple[FrameFormat, bool], list[int]] = {}
+        for index in sorted(indices, key=lambda index: len(rows[index].levels)):
+            row = rows[index]
+            groups.setdefault((row.state.format, bool(row.levels)), []).append(index)
+        for group in groups.values():
+            for start in range(0, len(group), self.max_batch):
+                yield group[start : start + self.max_batch]
 
-    def _bucket(self, rows: int) -> int:
-        return next(size for size in self._buckets if size >= rows)
+    def _stylise(self, rows: Sequence[Row]) -> list[Output | Skipped]:
+        """Rows of one format."""
+        format = rows[0].state.format
+        pixels = upload([row.frame.pixels for row in rows], format, self.model.spec.device)
+        if not rows[0].levels:  # strength 0 is the plain frame, whatever a codec would make of it
+            return [
+                _output(row, row.frame, picture, False) for row, picture in zip(rows, download(pixels), strict=True)
+            ]
+        pictures = self._stylist.stylise(rows, pixels)
+        pixels_of = iter(download(pictures.pixels) if pictures.pixels is not None else [])
+        return [
+            Skipped(row.frame.seq, "pipelined")
+            if frame is None
+            else _output(row, frame, next(pixels_of), pictures.warm_up)
+            for row, frame in zip(rows, pictures.frames, strict=True)
+        ]
 
-    def _pad(self, tensor: Tensor) -> Tensor:
-        """Repeat the last row until a bucket is full."""
-        missing = self._bucket(len(tensor)) - len(tensor)
-        return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
+    def _row(self, session: str, frame: Frame, now_s: float) -> Row:
+        state = self._state(session)
+        settings = state.settings
+        dreams = settings.source == "prompt" and not self.model.needs_source
+        levels = tuple(self.model.schedule.timesteps(settings.steps, 1.0 if dreams else settings.strength))
+        cond = state.transition.at(now_s) | state.live
+        return Row(session, frame, state, levels, state.noise.at(now_s), cond, dreams)
 
-    def _noise(self, seed: int, format: FrameFormat) -> Tensor:
+    def _skips(self, row: Row) -> bool:
+        """Whether the similarity filter leaves this frame out."""
+        threshold = row.state.settings.skip_similar
+        if threshold == 0:
+            return False
+        small = thumbnail(row.frame.pixels)
+        if is_skipped(small, row.state.seen, threshold, row.state.chance):
+            return True
+        row.state.seen = small
+        return False
+
+    def _noise(self, settings: StreamSettings, format: FrameFormat, now_s: float) -> NoiseTravel:
         shape = self.model.latent_shape(format.height, format.width)
-        return session_noise(seed, self.model.spec.max_steps, shape, self.model.spec.device)
+        spec = self.model.spec
+        return NoiseTravel(settings.seed, settings.seed_speed, now_s, spec.max_steps, shape, spec.device)
 
     def _state(self, session: str) -> StreamState:
         if session not in self._sessions:
@@ -184,18 +235,20 @@ class Engine:
         most = self.model.spec.max_steps
         if settings.steps > most:
             raise SettingsError("invalid_settings", f"steps must be 1 to {most}, got {settings.steps}", field="steps")
+        for name in settings.loras:
+            if name not in self.model.loras:
+                known = ", ".join(sorted(self.model.loras)) or "none"
+                raise SettingsError(
+                    "invalid_settings", f"there is no LoRA named {name!r}; loaded: {known}", field="loras"
+                )
 
 
-def _stand_in(model: Model, backend: Backend) -> Compiled | None:
-    """The eager network that serves until the backend's is ready; None when the backend is that already."""
+def _stand_in(model: Model, backend: Backend) -> Backend | None:
+    """The eager backend that serves until ``backend`` is ready; None when it is that already."""
     if isinstance(backend, EagerBackend):
         return None
-    return EagerBackend(model.network, backend.device, "float32", backend.threads).compile(())
+    return EagerBackend(backend.device, model.dtype, backend.threads)
 
 
-def _stack(conditionings: Sequence[Conditioning]) -> Conditioning:
-    return {name: stack_rows([cond[name] for cond in conditionings]) for name in conditionings[0]}
-
-
-def _output(row: _Row, pixels: Pixels, warm_up: bool) -> Output:
-    return Output(pixels, row.frame.seq, row.frame.captured_us, row.state.rev, warm_up=warm_up)
+def _output(row: Row, frame: Frame, pixels: Pixels, warm_up: bool) -> Output:
+    return Output(pixels, frame.seq, frame.captured_us, row.state.rev, warm_up=warm_up, received_s=frame.received_s)

@@ -1,99 +1,176 @@
-"""Compiled networks by shape, prepared in the background while an eager one serves."""
+"""Compiled networks by shape, prepared in the background while eager ones serve."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from streamgen.backends.base import Backend, Compiled
+from streamgen.backends.base import Backend, Compiled, Function
+from streamgen.engine.whole_frame import frame_example, whole_frame
 from streamgen.models.base import Model
-from streamgen.settings import FrameFormat
+from streamgen.settings import FrameFormat, StreamSettings
 
-__all__ = ["Executables", "example_inputs"]
+__all__ = ["Executables", "Shape", "example_inputs"]
 
 _LOG = logging.getLogger(__name__)
 _KEPT_UNUSED = 4
 
-Key = tuple[int, int, int]
-"""(batch, height, width) of the picture."""
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What an executable is for.
+
+    Args:
+        part: ``encode``, ``denoise`` or ``decode``, one network call; ``frame``, everything from uint8 to uint8.
+        batch: rows.
+        height: of the picture, pixels.
+        width: of the picture, pixels.
+        steps: of a ``frame``; 0 elsewhere.
+    """
+
+    part: str
+    batch: int
+    height: int
+    width: int
+    steps: int = 0
+
+    def __str__(self) -> str:
+        steps = f", {self.steps} steps" if self.steps else ""
+        return f"{self.part} {self.batch} x {self.width}x{self.height}{steps}"
 
 
 class Executables:
-    """Hands out the fastest network that is ready for a shape.
+    """Hands out the fastest executable that is ready for a shape.
 
     Args:
-        model: whose network is compiled.
-        backend: compiles it.
+        model: whose networks are compiled.
+        backend: compiles them.
         stand_in: serves a shape until its own network is ready; None makes the caller wait instead.
     """
 
-    def __init__(self, model: Model, backend: Backend, stand_in: Compiled | None) -> None:
+    def __init__(self, model: Model, backend: Backend, stand_in: Backend | None) -> None:
         self.compilations = 0
+        self.exclusive = threading.Lock()
+        """Held while a CUDA graph is recorded: nothing else may be computed meanwhile."""
         self._model = model
         self._backend = backend
         self._stand_in = stand_in
-        self._by_shape: OrderedDict[Key, Future[Compiled]] = OrderedDict()
+        self._by_shape: OrderedDict[Shape, Future[Any]] = OrderedDict()
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
 
-    def prepare(self, format: FrameFormat, batches: tuple[int, ...]) -> list[Future[Compiled]]:
+    def prepare(self, format: FrameFormat, batches: tuple[int, ...]) -> list[Future[Any]]:
         """Begin compiling for ``format`` at each batch size. Shapes that are known are not compiled again, unless that
         failed."""
-        keys = [(batch, format.height, format.width) for batch in batches]
-        for key in keys:
-            if key in self._by_shape and _failed(self._by_shape[key]):
-                del self._by_shape[key]
-        return [self._future(key) for key in keys]
+        shapes = [Shape(part, batch, format.height, format.width) for batch in batches for part in _parts(self._model)]
+        if self._backend.captures_frames:
+            shapes += [
+                Shape("frame", batch, format.height, format.width, steps)
+                for batch in batches
+                for steps in range(1, self._model.spec.max_steps + 1)
+            ]
+        for shape in shapes:
+            if shape in self._by_shape and _failed(self._by_shape[shape]):
+                del self._by_shape[shape]
+        return [self._future(shape) for shape in shapes]
 
-    def lookup(self, batch: int, format: FrameFormat) -> tuple[Compiled, bool]:
+    def lookup(self, part: str, batch: int, format: FrameFormat) -> tuple[Compiled, bool]:
         """The network to use now, and whether it is the stand-in, which also serves when compiling failed."""
-        future = self._future((batch, format.height, format.width))
+        future = self._future(Shape(part, batch, format.height, format.width))
         if self._stand_in is not None and (not future.done() or _failed(future)):
-            return self._stand_in, True
-        return future.result(), False
+            return self._stand_in.compile(_parts(self._model)[part], ()), True
+        compiled: Compiled = future.result()
+        return compiled, False
+
+    def frame(self, batch: int, format: FrameFormat, steps: int) -> Function | None:
+        """The whole frame in one launch; None while it is not ready, or where the backend has no such thing."""
+        if not self._backend.captures_frames:
+            return None
+        future = self._future(Shape("frame", batch, format.height, format.width, steps))
+        if self._stand_in is not None and not future.done():
+            return None
+        return None if _failed(future) else future.result()  # waits only where there is no stand-in
+
+    def settle(self) -> None:
+        """Where there is no stand-in, wait for all that is being compiled. Call it before taking ``exclusive``, which
+        the compiling thread may need."""
+        if self._stand_in is None:
+            wait(self._by_shape.values())
 
     def keep(self, formats: Iterable[FrameFormat]) -> None:
         """Drop what no format in use needs: shapes still waiting to be compiled, and most of those that are ready."""
         needed = {(format.height, format.width) for format in formats}
-        unused = [key for key in self._by_shape if key[1:] not in needed]  # least recently used first
-        for position, key in enumerate(unused):
-            if self._by_shape[key].cancel() or position < len(unused) - _KEPT_UNUSED:
-                del self._by_shape[key]
+        unused = [shape for shape in self._by_shape if (shape.height, shape.width) not in needed]
+        sizes = list(dict.fromkeys((shape.height, shape.width) for shape in unused))  # least recently used first
+        kept = set(sizes[-_KEPT_UNUSED:])
+        for shape in unused:
+            if self._by_shape[shape].cancel() or (shape.height, shape.width) not in kept:
+                del self._by_shape[shape]
 
     def close(self) -> None:
         """Stop compiling; networks handed out keep working."""
         self._compiler.shutdown(wait=True, cancel_futures=True)
+        self._by_shape.clear()
 
-    def _future(self, key: Key) -> Future[Compiled]:
-        if key not in self._by_shape:
-            self._by_shape[key] = self._compiler.submit(self._compile, key)
-        self._by_shape.move_to_end(key)
-        return self._by_shape[key]
+    def _future(self, shape: Shape) -> Future[Any]:
+        if shape not in self._by_shape:
+            self._by_shape[shape] = self._compiler.submit(self._compile, shape)
+        self._by_shape.move_to_end(shape)
+        return self._by_shape[shape]
 
-    def _compile(self, key: Key) -> Compiled:
+    def _compile(self, shape: Shape) -> Any:
         self.compilations += 1
         try:
-            compiled = self._backend.compile(example_inputs(self._model, *key))
+            compiled = self._capture(shape) if shape.part == "frame" else self._compile_part(shape)
         except Exception:
-            _LOG.exception("%s cannot be compiled for %d x %dx%d", self._backend.name, key[0], key[2], key[1])
+            _LOG.exception("%s cannot be compiled for %s", self._backend.name, shape)
             raise
-        _LOG.info("%s is ready for %d x %dx%d", self._backend.name, key[0], key[2], key[1])
+        _LOG.info("%s is ready for %s", self._backend.name, shape)
         return compiled
 
+    def _compile_part(self, shape: Shape) -> Compiled:
+        network = _parts(self._model)[shape.part]
+        example = example_inputs(self._model, shape.batch, shape.height, shape.width, shape.part)
+        return self._backend.compile(network, example)
 
-def _failed(future: Future[Compiled]) -> bool:
+    def _capture(self, shape: Shape) -> Function:
+        # The parts were submitted before, to the same single thread, so they are done.
+        parts = {
+            part: self._by_shape[Shape(part, shape.batch, shape.height, shape.width)].result()
+            for part in _parts(self._model)
+        }
+        example = frame_example(self._model, shape.batch, shape.height, shape.width, shape.steps)
+        return self._backend.capture(whole_frame(self._model, parts, shape.steps), example, self.exclusive)
+
+
+def _parts(model: Model) -> dict[str, nn.Module]:
+    """The model's networks by part."""
+    parts = {"encode": model.encoder, "denoise": model.network, "decode": model.decoder}
+    return {part: network for part, network in parts.items() if network is not None}
+
+
+def _failed(future: Future[Any]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is not None
 
 
-def example_inputs(model: Model, batch: int, height: int, width: int) -> tuple[Tensor, ...]:
-    """Inputs of the network's exact shapes, with harmless values: x_t, t, then the conditioning in its order."""
+def example_inputs(model: Model, batch: int, height: int, width: int, part: str = "denoise") -> tuple[Tensor, ...]:
+    """Inputs of one part's exact shapes, with harmless values."""
     device = model.spec.device
+    pixels = torch.zeros((batch, 3, height, width), device=device)
+    if part == "encode":
+        return (pixels,)
     latents = torch.zeros((batch, *model.latent_shape(height, width)), device=device)
-    cond = {name: tensor.expand(batch, *tensor.shape) for name, tensor in model.encode_prompt("").items()}
-    cond |= model.source_conditioning(latents)
+    if part == "decode":
+        return (latents,)
+    prompt = model.encode_prompt("", model.loras) | model.live_conditioning(StreamSettings())
+    cond = {name: tensor.expand(batch, *tensor.shape) for name, tensor in prompt.items()}
+    cond |= model.source_conditioning(pixels, latents)
     t = torch.full((batch,), model.schedule.timesteps(1, 1.0)[0], device=device)
     return latents, t, *(cond[name].contiguous() for name in model.conditioning_names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,22 +11,43 @@ from torch import Tensor
 from streamgen.frames import Pixels
 from streamgen.settings import FrameFormat
 
-__all__ = ["to_pixels", "to_tensor"]
+__all__ = ["download", "fit", "normalise", "quantise", "upload"]
 
 
-def to_tensor(pixels: Pixels, format: FrameFormat, device: str) -> Tensor:
-    """Upload uint8 [H, W, 3] and fit it to the format: float32 [3, height, width] in [-1, 1]."""
-    picture = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None]  # [1, 3, H, W] uint8, channels_last
+def upload(frames: Sequence[Pixels], format: FrameFormat, device: str) -> Tensor:
+    """Fit uint8 [H, W, 3] pictures of any size to the format: uint8 [B, height, width, 3].
+
+    Pictures that fit already stay in the host's memory, for the caller to move in one piece.
+    """
+    shape = (format.height, format.width)
+    if all(pixels.shape[:2] == shape for pixels in frames):
+        return torch.from_numpy(frames[0])[None] if len(frames) == 1 else torch.stack([*map(torch.from_numpy, frames)])
+    return torch.cat([fit(torch.from_numpy(pixels)[None].to(device), format) for pixels in frames])
+
+
+def fit(pixels: Tensor, format: FrameFormat) -> Tensor:
+    """One picture, uint8 [1, H, W, 3], cropped or padded and scaled to the format: uint8 [1, height, width, 3]."""
+    picture = pixels.permute(0, 3, 1, 2)  # channels_last
     if picture.shape[-2:] != (format.height, format.width):
         picture = _cover(picture, format) if format.fit == "cover" else _contain(picture, format)
-    return picture[0].float().mul_(2 / 255).sub_(1)
+    return picture.permute(0, 2, 3, 1)
 
 
-def to_pixels(picture: Tensor) -> Pixels:
-    """Download float32 [3, H, W], nominally in [-1, 1], as uint8 [H, W, 3]. Values outside are clipped."""
-    scaled = picture.add(1).mul_(127.5).round_().clamp_(0, 255)
-    pixels: Pixels = scaled.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
-    return pixels
+def normalise(pixels: Tensor) -> Tensor:
+    """uint8 [B, 3, H, W] to float32 in [-1, 1]."""
+    return pixels.float().mul_(2 / 255).sub_(1)
+
+
+def quantise(pictures: Tensor) -> Tensor:
+    """float32 [B, 3, H, W], nominally in [-1, 1], to uint8 [B, H, W, 3]. Values outside are clipped."""
+    scaled = pictures.add(1).mul_(127.5).round_().clamp_(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def download(pictures: Tensor) -> list[Pixels]:
+    """uint8 [B, H, W, 3] on any device to one picture a row: the one place where the host waits for the device."""
+    pixels: Pixels = pictures.cpu().numpy()
+    return list(pixels)
 
 
 def _cover(picture: Tensor, format: FrameFormat) -> Tensor:

@@ -68,6 +68,8 @@ def choose_backend(model: Model, name: str, threads: int) -> tuple[Backend, Back
         reason = load_backend(name).unavailable(device)
         if reason is not None:
             raise BackendUnavailable("backend_unavailable", f"backend {name} cannot run: {reason}", field="backend")
+    if name == "auto" and model.backends is not None:
+        return _preferred(model, threads)
     names = list(BACKENDS) if name == "auto" else [name]
     measured: dict[tuple[str, str], Backend] = {}
     rows: list[Candidate] = []
@@ -81,6 +83,23 @@ def choose_backend(model: Model, name: str, threads: int) -> tuple[Backend, Back
     return measured[fastest.backend, fastest.dtype], report
 
 
+def _preferred(model: Model, threads: int) -> tuple[Backend, BackendReport]:
+    """The first of the model's preferred backends that can run: a large model takes too long to be measured."""
+    device = model.spec.device
+    rows: list[Candidate] = []
+    for name in model.backends or ():
+        kind = load_backend(name)
+        reason = kind.unavailable(device)
+        if reason is None:
+            report = BackendReport(name, model.dtype, "the first of the model's choice that can run here", tuple(rows))
+            _LOG.info("using %s in %s: %s\n%s", name, model.dtype, report.reason, report.table())
+            return kind(device, model.dtype, threads), report
+        rows.append(Candidate(name, "", None, reason))
+    raise BackendUnavailable(
+        "backend_unavailable", f"no backend can run here:\n{BackendReport('', '', '', tuple(rows)).table()}"
+    )
+
+
 def _measure_one(
     model: Model, name: str, wanted: str, threads: int, measured: dict[tuple[str, str], Backend], *, named: bool
 ) -> list[Candidate]:
@@ -92,12 +111,15 @@ def _measure_one(
         return [Candidate(name, "", None, unavailable)]
     if not named and not kind.quick_to_compile:
         return [Candidate(name, "", None, f"compiles for many seconds; ask for it with --backend {name}")]
+    if model.backends is not None:  # a large model: its weights are at the precision they run at
+        measured[name, model.dtype] = kind(device, model.dtype, threads)
+        return [Candidate(name, model.dtype, 0.0, "asked for, not measured")]
     dtypes = kind.dtypes(device) if wanted == "auto" else (wanted,)
     if not kind.quick_to_compile:
         dtypes = dtypes[-1:]  # compiling once more only to compare would double a long wait
     rows = []
     for dtype in dtypes:
-        backend = kind(model.network, device, dtype, threads)
+        backend = kind(device, dtype, threads)
         measured[name, dtype] = backend
         rows.append(Candidate(name, dtype, _milliseconds(model, backend)))
     return rows
@@ -105,7 +127,7 @@ def _measure_one(
 
 def _milliseconds(model: Model, backend: Backend) -> float:
     example = example_inputs(model, 1, _SIDE, _SIDE)
-    call = backend.compile(example)
+    call = backend.compile(model.network, example)
     call(*example)
     times: list[float] = []
     while len(times) < 3 or sum(times) < _BUDGET_S:

@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import random
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from streamgen.effects.similarity import Thumbnail
 from streamgen.engine.conditioning import Transition
+from streamgen.engine.pipeline import Pipeline
+from streamgen.models.base import Conditioning
 from streamgen.settings import FrameFormat, StreamSettings
 
-__all__ = ["StreamState", "session_noise"]
+__all__ = ["NoiseTravel", "StreamState", "session_noise"]
+
+
+class NoiseTravel:
+    """The noise of a session: still, or on its way from seed to seed.
+
+    Args:
+        seed: where it starts.
+        speed: seeds per second; 0 stays at the first.
+        start_s: the clock when it starts, seconds.
+        steps: slices, one for each denoising step.
+        shape: of the latents, (C, h, w).
+        device: where the noise is wanted.
+    """
+
+    def __init__(
+        self, seed: int, speed: float, start_s: float, steps: int, shape: tuple[int, int, int], device: str
+    ) -> None:
+        self._seed = seed
+        self._speed = speed
+        self._start_s = start_s
+        self._drawn: dict[int, Tensor] = {}
+        self._shape = (steps, shape, device)
+
+    def at(self, now_s: float) -> Tensor:
+        """[S, C, h, w] float32 of unit variance: between two seeds, both on a quarter circle."""
+        travelled = self._speed * max(0.0, now_s - self._start_s)
+        first, part = int(travelled), travelled - int(travelled)
+        wanted = [first] if part == 0 else [first, first + 1]
+        self._drawn = {index: self._drawn[index] if index in self._drawn else self._draw(index) for index in wanted}
+        if part == 0:
+            return self._drawn[first]
+        angle = part * math.pi / 2
+        return math.cos(angle) * self._drawn[first] + math.sin(angle) * self._drawn[first + 1]
+
+    def _draw(self, index: int) -> Tensor:
+        steps, shape, device = self._shape
+        return session_noise((self._seed + index) % 2**32, steps, shape, device)
 
 
 @dataclass(slots=True)
@@ -21,16 +63,28 @@ class StreamState:
         format: fixes every shape below.
         settings: in force for the next frame.
         rev: their revision.
-        noise: [S, C, h, w] float32, one slice per denoising step; the same for every frame, so that the picture
-            does not boil.
+        noise: one slice per denoising step; the same for every frame unless it travels, so that the picture does not
+            boil.
         transition: from the conditioning of the last prompt to that of this one.
+        negative: conditioning of the negative prompt.
+        live: conditioning made from the other settings.
+        pipeline: frames part of the way down, when steps are pipelined.
+        last: latents (source, output) of the frame before, [C, h, w] each; what feedback holds on to.
+        seen: the last frame that was computed, for the similarity filter.
+        chance: decides which similar frames are computed all the same.
     """
 
     format: FrameFormat
     settings: StreamSettings
     rev: int
-    noise: Tensor
+    noise: NoiseTravel
     transition: Transition
+    negative: Conditioning
+    live: Conditioning
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    last: tuple[Tensor, Tensor] | None = None
+    seen: Thumbnail | None = None
+    chance: random.Random = field(default_factory=lambda: random.Random(0))
 
 
 def session_noise(seed: int, steps: int, shape: tuple[int, int, int], device: str) -> Tensor:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from streamgen.config import ModelSpec, worker_environment
 from streamgen.engine.threads import compute_threads
 from streamgen.errors import StreamgenError, WorkerError
-from streamgen.frames import Frame
+from streamgen.frames import Frame, Output
 from streamgen.mailbox import Note, SharedSlot
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 
@@ -29,13 +29,13 @@ __all__ = [
     "Applied",
     "CloseSession",
     "Command",
+    "Dropped",
     "Failed",
     "FrameFailed",
     "Made",
     "OpenSession",
     "Ready",
     "Refused",
-    "Replaced",
     "Stop",
     "UpdateSession",
     "WorkerLaunch",
@@ -133,10 +133,12 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
-    """Report: frames of a session that a newer one replaced before they were taken."""
+class Dropped:
+    """Report: frames of a session that no picture is made of, and why: ``replaced`` by a newer one before they were
+    taken, ``similar`` to the last one, or ``pipelined`` while the first pictures are under way."""
 
     session: str
+    reason: str
     count: int
 
 
@@ -293,7 +295,7 @@ class _Worker:
                 continue
             mailboxes.served_s = time.monotonic()
             if taken.replaced:
-                self._commands.send(Replaced(session, taken.replaced))
+                self._commands.send(Dropped(session, "replaced", taken.replaced))
             note = taken.note
             batch.append((session, Frame(taken.pixels, note.seq, note.captured_us, note.received_s)))
             if len(batch) == self._engine.max_batch:
@@ -314,15 +316,20 @@ class _Worker:
             self._commands.send(FrameFailed(batch[0][0], failure))
             return
         ended_s = time.monotonic()
-        for (session, output), (_, frame) in zip(made, batch, strict=True):
-            mailboxes = self._mailboxes[session]
-            note = Note(
-                seq=output.seq,
-                captured_us=output.captured_us,
-                settings_rev=output.settings_rev,
-                queued_ms=max(0.0, began_s - frame.received_s) * 1000,
-                engine_ms=(ended_s - began_s) * 1000,
-                warm_up=output.warm_up,
-            )
-            mailboxes.outbox.put(output.pixels, note)
-            self._commands.send(Made(session))
+        for session, output in made:
+            if isinstance(output, Output):
+                self._deliver(session, output, began_s, ended_s)
+            else:
+                self._commands.send(Dropped(session, output.reason, 1))
+
+    def _deliver(self, session: str, output: Output, began_s: float, ended_s: float) -> None:
+        note = Note(
+            seq=output.seq,
+            captured_us=output.captured_us,
+            settings_rev=output.settings_rev,
+            queued_ms=max(0.0, began_s - output.received_s) * 1000,
+            engine_ms=(ended_s - began_s) * 1000,
+            warm_up=output.warm_up,
+        )
+        self._mailboxes[session].outbox.put(output.pixels, note)
+        self._commands.send(Made(session))

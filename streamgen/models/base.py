@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from streamgen.config import ModelSpec
-from streamgen.settings import Reading
+from streamgen.settings import Reading, StreamSettings
 
 __all__ = ["Conditioning", "Model", "NoiseSchedule"]
 
@@ -32,22 +33,42 @@ class NoiseSchedule(Protocol):
         ``t``.
         """
 
+    def start(self, source: Tensor | None, noise: Tensor, t: Tensor) -> Tensor:
+        """The first x_t [B, C, h, w] at t [B]: the noised source, or noise alone where there is none."""
+
 
 class Model(ABC):
     """One loaded model. Holds weights and nothing of any user; every method is a function of its arguments.
 
-    ``denoise`` is eager and the reference. Backends make the same function fast: they compile ``network``, which takes
-    ``(x_t, t, *[cond[name] for name in conditioning_names])`` and returns x_0.
+    The methods are eager and the reference. Backends make the same functions fast: they compile ``network``, which
+    takes ``(x_t, t, *[cond[name] for name in conditioning_names])`` and returns x_0, and ``encoder`` and ``decoder``.
     """
-
-    conditioning_names: ClassVar[tuple[str, ...]]
-    """Order in which the network takes its conditioning tensors."""
 
     spec: ModelSpec
     schedule: NoiseSchedule
     network: nn.Module
+    conditioning_names: tuple[str, ...]
+    """Order in which the network takes its conditioning tensors."""
+    encoder: nn.Module | None = None
+    """Pixels [B, 3, H, W] in [-1, 1] to latents [B, C, h, w]; None when pixels are their own latents."""
+    decoder: nn.Module | None = None
+    """The way back; None likewise."""
+    sampler: str = "consistency"
+    """A name in ``engine.sampler.SAMPLERS``: how a denoised picture becomes the input of the next step."""
     styles: tuple[str, ...] = ()
     """Prompts the model is sure to know; () when it takes any text."""
+    loras: dict[str, float]
+    """Names of the LoRAs whose weight a client may set, with the weight each was loaded with."""
+    default_guidance: float = 1.0
+    """What ``StreamSettings.guidance`` 0 stands for."""
+    unused_settings: frozenset[str] = frozenset()
+    """Live settings that change nothing with this model; a page need not show them."""
+    needs_source: bool = False
+    """True when the model cannot make a picture from noise and prompt alone."""
+    dtype: str = "float32"
+    """Precision that the weights are held in."""
+    backends: tuple[str, ...] | None = None
+    """Backends in the order in which ``auto`` prefers them; None when they are quick enough to be measured."""
 
     @classmethod
     @abstractmethod
@@ -59,20 +80,34 @@ class Model(ABC):
         """Shape (C, h, w) of the latents of a height x width picture."""
 
     @abstractmethod
-    def encode_prompt(self, text: str) -> Conditioning:
-        """Text to unbatched conditioning tensors, float32 on the model's device. Slow for some: cache it."""
+    def encode_prompt(self, text: str, loras: Mapping[str, float]) -> Conditioning:
+        """Text to unbatched conditioning tensors, float32 on the model's device. Slow for some: cache it.
+
+        Args:
+            text: the prompt.
+            loras: weights of all of ``self.loras``.
+        """
 
     def read_prompt(self, text: str) -> Reading | None:
         """How ``text`` is understood; None when the model cannot tell."""
         return None
 
-    @abstractmethod
+    def live_conditioning(self, settings: StreamSettings) -> Conditioning:
+        """Unbatched conditioning tensors made from other settings than the prompts; {} when there are none."""
+        return {}
+
+    def source_conditioning(self, pixels: Tensor, latents: Tensor) -> Conditioning:
+        """Batched conditioning tensors made from the source; {} when there are none.
+
+        Args:
+            pixels: [B, 3, H, W] float32 in [-1, 1].
+            latents: [B, C, h, w] float32.
+        """
+        return {}
+
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Pixels [B, 3, H, W] float32 in [-1, 1] to latents [B, C, h, w] float32."""
-
-    @abstractmethod
-    def source_conditioning(self, latents: Tensor) -> Conditioning:
-        """Batched conditioning tensors made from the source's latents [B, C, h, w]; {} when there are none."""
+        return pixels if self.encoder is None else self.encoder(pixels)
 
     def denoise(self, x_t: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
         """One evaluation of the consistency function.
@@ -88,6 +123,6 @@ class Model(ABC):
         x_0: Tensor = self.network(x_t, t, *(cond[name] for name in self.conditioning_names))
         return x_0
 
-    @abstractmethod
     def decode_image(self, latents: Tensor) -> Tensor:
         """Latents [B, C, h, w] float32 to pixels [B, 3, H, W] float32, nominally in [-1, 1]."""
+        return latents if self.decoder is None else self.decoder(latents)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -226,12 +226,21 @@ class TrigFlowSchedule:
         start = strength * math.pi / 2
         return [start * (steps - step) / steps for step in range(steps)] if strength > 0 else []
 
+    def start(self, source: Tensor | None, noise: Tensor, t: Tensor) -> Tensor:
+        """The noised source; noise of unit variance alone where there is none."""
+        if source is None:
+            return noise
+        per_row = (-1, 1, 1, 1)
+        return self.alpha(t).view(per_row) * source + self.sigma(t).view(per_row) * noise
+
 
 class TinyModel(Model):
     """The embedded family: pixels are their own latents, a prompt is a mix of the weights file's styles."""
 
     conditioning_names = ("style", "source")
     network: TinyUNet
+    needs_source = True
+    unused_settings = frozenset({"negative_prompt", "guidance", "guidance_mode", "loras", "control_scale"})
     default_weights: ClassVar[Path] = Path(__file__).parent / "weights" / "tiny.safetensors"
 
     def __init__(self, spec: ModelSpec, network: TinyUNet, styles: Sequence[str]) -> None:
@@ -239,6 +248,7 @@ class TinyModel(Model):
         self.schedule = TrigFlowSchedule()
         self.network = network
         self.styles = tuple(styles)
+        self.loras = {}
 
     @classmethod
     def load(cls, spec: ModelSpec) -> TinyModel:
@@ -249,7 +259,7 @@ class TinyModel(Model):
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         return 3, height, width
 
-    def encode_prompt(self, text: str) -> Conditioning:
+    def encode_prompt(self, text: str, loras: Mapping[str, float]) -> Conditioning:
         """{"style": [64] float32}: the weighted sum of the style vectors that the phrasebook finds in the text."""
         shares = self._shares(text).styles
         weights = torch.tensor([shares.get(name, 0.0) for name in self.styles], device=self.spec.device)
@@ -258,14 +268,8 @@ class TinyModel(Model):
     def read_prompt(self, text: str) -> Reading:
         return self._shares(text)
 
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        return pixels
-
-    def source_conditioning(self, latents: Tensor) -> Conditioning:
+    def source_conditioning(self, pixels: Tensor, latents: Tensor) -> Conditioning:
         return {"source": latents}
-
-    def decode_image(self, latents: Tensor) -> Tensor:
-        return latents.clamp(-1, 1)
 
     def _shares(self, text: str) -> Reading:
         """What the phrasebook reads, without the styles that this weights file lacks."""

@@ -18,13 +18,13 @@ from streamgen.config import ServerConfig
 from streamgen.engine.worker import (
     Applied,
     CloseSession,
+    Dropped,
     Failed,
     FrameFailed,
     Made,
     OpenSession,
     Ready,
     Refused,
-    Replaced,
     Stop,
     UpdateSession,
     WorkerLaunch,
@@ -46,7 +46,7 @@ _STOP_TIMEOUT_S = 5.0
 _RESTARTS_ALLOWED = 5
 _RESTART_WINDOW_S = 60.0
 
-Report = Ready | Failed | Applied | Refused | Made | Replaced | FrameFailed
+Report = Ready | Failed | Applied | Refused | Made | Dropped | FrameFailed
 
 
 @dataclass(slots=True)
@@ -257,8 +257,8 @@ class Worker:
                 if rev == known.rev:
                     known.applied = (rev, known.settings)
                 known.listener.on_applied(rev, reading)
-            case Replaced(_, count):
-                known.listener.on_dropped("replaced", count)
+            case Dropped(_, reason, count):
+                known.listener.on_dropped(reason, count)
             case FrameFailed(_, error):
                 known.listener.on_dropped("failed", 1)
                 known.listener.on_error(error)

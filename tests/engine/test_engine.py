@@ -121,11 +121,11 @@ def test_a_new_prompt_fades_in_over_the_transition(engine: Engine, picture: Pixe
 def test_a_prompt_is_encoded_once_however_many_sessions_use_it(engine: Engine) -> None:
     model = engine.model
     assert isinstance(model, ToyModel)
-    for session in ("a", "b", "c"):
-        engine.open(session, SMALL, StreamSettings(prompt="red"))
     engine.prepare(SMALL)
-    encoded_for_examples = engine.compilations
-    assert model.prompts_encoded - encoded_for_examples == 1
+    before = model.prompts_encoded
+    for session in ("a", "b", "c"):
+        engine.open(session, SMALL, StreamSettings(prompt="red", negative_prompt="blue"))
+    assert model.prompts_encoded - before == 2
 
 
 def test_a_blend_lies_between_its_prompts(engine: Engine, picture: Pixels) -> None:

