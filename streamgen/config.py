@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,7 +11,44 @@ from typing import Any
 
 from streamgen.errors import ConfigError
 
-__all__ = ["ModelSpec", "ServerConfig", "from_environment", "worker_environment"]
+__all__ = ["LoraSpec", "ModelSpec", "ServerConfig", "from_environment", "worker_environment"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSpec:
+    """One LoRA to load.
+
+    Args:
+        name: what clients call it.
+        source: a safetensors file, a folder or a hub id.
+        weight: at the start.
+        fused: added to the model's own weights: free, and nobody can change its weight. For the LoRAs that make a model
+            need few steps.
+    """
+
+    name: str
+    source: str
+    weight: float = 1.0
+    fused: bool = False
+
+    @classmethod
+    def parse(cls, text: str, *, fused: bool = False) -> LoraSpec:
+        """Read ``[NAME=]SOURCE[@WEIGHT]``; the name is the source's last part when it is left out.
+
+        Raises:
+            ConfigError: ``invalid_arguments``.
+        """
+        head, at, tail = text.rpartition("@")
+        source, weight = (head, tail) if at else (text, "1")
+        name, equals, rest = source.partition("=")
+        source = rest if equals else source
+        name = name if equals else Path(source).name.removesuffix(".safetensors").replace(".", "_")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            raise ConfigError("invalid_arguments", f"a LoRA's name has letters, digits, - and _, got {name!r}")
+        try:
+            return cls(name, source, float(weight), fused)
+        except ValueError:
+            raise ConfigError("invalid_arguments", f"a LoRA's weight must be a number, got {weight!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,37 +56,58 @@ class ModelSpec:
     """What fixes every shape and weight of a loaded model.
 
     Args:
-        family: a name in ``streamgen.models.MODELS``.
-        weights: a safetensors file; None for the family's own.
-        width: default output width, pixels.
-        height: default output height, pixels.
-        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; auto is decided by the backend.
+        family: a name in ``streamgen.models.MODELS``, or what ``--model`` named: folder, safetensors file or hub id.
+        weights: a safetensors file instead of the family's own; None for that.
+        width: default output width, pixels; 0 for the family's own.
+        height: default output height, pixels; 0 likewise.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; auto is decided by the family or the backend.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...
         max_batch: most rows in one network call; 0 lets the backend decide.
         max_steps: most denoising steps a client may ask for.
+        vae: ``auto``, ``full``, or where another one is.
+        sampler: ``auto``, or a name in ``streamgen.models.diffusion.SCHEDULERS``.
+        loras: what is added to the network.
+        embeddings: textual inversions, each a file, a folder or a hub id.
+        clip_skip: layers of the text encoder left out at its end.
+        controlnet: a folder or hub id; None for none.
+        control: what the ControlNet is shown of a frame: a name in ``streamgen.models.control.PREPROCESSORS``.
+        quantise: ``none``, ``int8``, ``fp8`` or ``int4``, for the weights of the network's linear layers.
     """
 
     family: str = "tiny"
     weights: Path | None = None
-    width: int = 256
-    height: int = 256
+    width: int = 0
+    height: int = 0
     dtype: str = "auto"
     device: str = "cpu"
     max_batch: int = 0
     max_steps: int = 4
+    vae: str = "auto"
+    sampler: str = "auto"
+    loras: tuple[LoraSpec, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    clip_skip: int = 0
+    controlnet: str | None = None
+    control: str = "canny"
+    quantise: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """How the server runs. Every field can be given as ``STREAMGEN_<FIELD>`` in the environment.
+    """How the server runs. Every field can be given as ``STREAMGEN_<FIELD>`` in the environment; those that take
+    several values are written there with commas.
 
     Args:
         host: address to bind; loopback unless asked otherwise.
         port: TCP port, 0 for a free one.
-        model: family name or alias.
+        model: family name, folder, safetensors file or hub id.
+        also_models: further ones that a publisher may switch to.
         weights: safetensors file, None for the embedded weights.
         backend: ``auto`` or a name in ``streamgen.backends.BACKENDS``.
         device: ``cpu``, ``cuda``, ...
+        dtype: see ``ModelSpec``, as all that follow up to ``quantise``.
+        loras: as ``LoraSpec.parse`` reads them.
+        fused_loras: likewise, fused.
         threads: compute threads of the worker; 0 leaves one core to codecs and the event loop.
         max_sessions: sessions at a time.
         resume_seconds: how long a session outlives its publisher's connection.
@@ -59,9 +118,21 @@ class ServerConfig:
     host: str = "127.0.0.1"
     port: int = 8188
     model: str = "tiny"
+    also_models: tuple[str, ...] = ()
     weights: Path | None = None
     backend: str = "auto"
     device: str = "cpu"
+    dtype: str = "auto"
+    max_batch: int = 0
+    vae: str = "auto"
+    sampler: str = "auto"
+    loras: tuple[str, ...] = ()
+    fused_loras: tuple[str, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    clip_skip: int = 0
+    controlnet: str = ""
+    control: str = "canny"
+    quantise: str = "none"
     threads: int = 0
     max_sessions: int = 16
     resume_seconds: float = 30.0
@@ -70,8 +141,32 @@ class ServerConfig:
 
     @property
     def spec(self) -> ModelSpec:
-        """The model part of this configuration."""
-        return ModelSpec(family=self.model, weights=self.weights, device=self.device)
+        """The model that is loaded at the start."""
+        return ModelSpec(
+            family=self.model,
+            weights=self.weights,
+            device=self.device,
+            dtype=self.dtype,
+            max_batch=self.max_batch,
+            vae=self.vae,
+            sampler=self.sampler,
+            loras=(
+                *(LoraSpec.parse(text, fused=True) for text in self.fused_loras),
+                *map(LoraSpec.parse, self.loras),
+            ),
+            embeddings=self.embeddings,
+            clip_skip=self.clip_skip,
+            controlnet=self.controlnet or None,
+            control=self.control,
+            quantise=self.quantise,
+        )
+
+    @property
+    def specs(self) -> dict[str, ModelSpec]:
+        """Every model that may be served, by name, the one loaded at the start first. What was said of LoRAs, VAE and
+        the like holds for the first alone."""
+        others = {name: ModelSpec(family=name, device=self.device, dtype=self.dtype) for name in self.also_models}
+        return {self.model: self.spec} | {name: spec for name, spec in others.items() if name != self.model}
 
 
 def from_environment(environ: Mapping[str, str] | None = None, **overrides: Any) -> ServerConfig:
@@ -93,6 +188,8 @@ def _convert(name: str, text: str, default: Any) -> Any:
     if default is None:
         return Path(text)
     kind = type(default)
+    if kind is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     try:
         return kind(text)
     except ValueError:

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["allocated_bytes", "convolution_ms", "fast_dtype", "give_back_memory", "peak_bytes", "unavailable", "wait"]
 
-_KINDS = {"cuda": "torch finds no CUDA device", "mps": "torch finds no Metal device", "xpu": "torch finds no XPU device"}
+_KINDS = {
+    "cuda": "torch finds no CUDA device",
+    "mps": "torch finds no Metal device",
+    "xpu": "torch finds no XPU device",
+}
 
 
 def unavailable(device: str) -> str | None:
@@ -35,16 +39,20 @@ def unavailable(device: str) -> str | None:
     return None
 
 
-def fast_dtype(device: str) -> str:
-    """The precision that a large network runs fastest in without losing range: ``bfloat16``, ``float16``, ``float32``.
+def fast_dtype(device: str, half: str = "bfloat16") -> str:
+    """The precision that a large network runs fastest in: ``bfloat16``, ``float16`` or ``float32``.
 
     On a CPU this is measured, because bfloat16 without hardware for it is several times slower than float32.
+
+    Args:
+        device: where it runs.
+        half: which of the two halves the network prefers where both are fast.
     """
     import torch
 
     kind = device.partition(":")[0]
     if kind == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        return half if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     if kind in ("mps", "xpu"):
         return "float16"
     return "bfloat16" if convolution_ms(torch.bfloat16) < convolution_ms(torch.float32) else "float32"

@@ -49,8 +49,13 @@ def cast_network(network: nn.Module, dtype: str) -> nn.Module:
 
 
 def with_cast(network: Compiled, dtype: str) -> Compiled:
-    """Wrap ``network`` so that it takes and returns float32; what has one dimension stays float32 inside."""
+    """Wrap ``network`` so that it takes and returns float32; what has one dimension stays float32 inside.
+
+    A network with a true ``casts_inputs`` gets everything as it is: its arithmetic around the weights needs float32.
+    """
     kind: torch.dtype = getattr(torch, dtype)
+    if getattr(network, "casts_inputs", False):
+        return torch.inference_mode()(network)
 
     @torch.inference_mode()
     def call(*tensors: Tensor) -> Tensor:

@@ -19,6 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-sessions", type=between(1, 10_000), default=unset, help="sessions at a time (default: 16)"
     )
+    parser.add_argument(
+        "--also-model",
+        dest="also_models",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="MODEL",
+        help="a model that clients may switch to while frames flow; several are possible",
+    )
     add_engine_arguments(parser)
 
 

@@ -23,7 +23,7 @@ def build_engine(
         wait_for_compilation: see ``Engine``.
 
     Raises:
-        ConfigError: ``unknown_model``.
+        ConfigError: ``unknown_model`` and whatever else keeps the model from loading.
         WeightsError: ``weights_missing`` or ``weights_corrupt``.
         BackendUnavailable: ``unknown_backend``, ``backend_unavailable`` or ``device_unavailable``.
     """
@@ -40,10 +40,14 @@ def build_engine(
     if reason := devices.unavailable(spec.device):
         raise BackendUnavailable("device_unavailable", f"device {spec.device} cannot be used: {reason}", field="device")
     model = load_model(spec)
+    if spec.quantise != "none":
+        from streamgen.backends.quantise import quantise
+
+        quantise(model.network, spec.quantise)
     chosen, report = choose_backend(model, backend, count)
     # Measured on two cores: a CPU computes two rows no faster together than one after the other, so the first
     # session's frame may as well leave early. A GPU is idle most of the time with one row.
     max_batch = spec.max_batch or (1 if spec.device == "cpu" else 8)
     engine = Engine(model, chosen, report, max_batch, wait_for_compilation=wait_for_compilation)
-    engine.prepare(FrameFormat(width=spec.width, height=spec.height))
+    engine.prepare(FrameFormat(width=model.spec.width, height=model.spec.height))
     return engine

@@ -11,15 +11,21 @@ from streamgen.settings import Reading, StreamSettings
 
 __all__ = ["PromptCache", "Transition", "lora_weights", "mix", "read_prompts"]
 
-_CACHED_PROMPTS = 256
+_CACHED_BYTES = 256 * 2**20
 
 
 class PromptCache:
-    """Encoded prompts of one model, least recently used out first."""
+    """Encoded prompts of one model, least recently used out first.
 
-    def __init__(self, model: Model, capacity: int = _CACHED_PROMPTS) -> None:
+    Args:
+        model: encodes.
+        capacity: bytes that may be held beyond the prompt used last.
+    """
+
+    def __init__(self, model: Model, capacity: int = _CACHED_BYTES) -> None:
         self._model = model
         self._capacity = capacity
+        self._bytes = 0
         self._encoded: OrderedDict[tuple[str, tuple[tuple[str, float], ...]], Conditioning] = OrderedDict()
 
     def encode(self, settings: StreamSettings) -> Conditioning:
@@ -36,10 +42,15 @@ class PromptCache:
         key = (prompt, tuple(sorted(loras.items())))  # all that changes the result
         if key not in self._encoded:
             self._encoded[key] = self._model.encode_prompt(prompt, loras)
-            if len(self._encoded) > self._capacity:
-                self._encoded.popitem(last=False)
+            self._bytes += _bytes(self._encoded[key])
+            while self._bytes > self._capacity and len(self._encoded) > 1:
+                self._bytes -= _bytes(self._encoded.popitem(last=False)[1])
         self._encoded.move_to_end(key)
         return self._encoded[key]
+
+
+def _bytes(cond: Conditioning) -> int:
+    return sum(tensor.nbytes for tensor in cond.values())
 
 
 def lora_weights(model: Model, settings: StreamSettings) -> dict[str, float]:

@@ -139,7 +139,7 @@ def finish(
 
 def guidance_scale(model: Model, row: Row) -> float:
     """The scale that is applied between network calls; 1 where the network itself takes it."""
-    if "guidance" in model.conditioning_names or "guidance" in model.unused_settings:
+    if model.guides_itself or "guidance" in model.unused_settings:
         return 1.0
     return row.guidance or model.default_guidance
 

@@ -61,6 +61,8 @@ class Model(ABC):
     """Names of the LoRAs whose weight a client may set, with the weight each was loaded with."""
     default_guidance: float = 1.0
     """What ``StreamSettings.guidance`` 0 stands for."""
+    guides_itself: bool = False
+    """True when the network takes the guidance scale itself, so that nothing is left to do between its calls."""
     unused_settings: frozenset[str] = frozenset()
     """Live settings that change nothing with this model; a page need not show them."""
     needs_source: bool = False
@@ -81,7 +83,7 @@ class Model(ABC):
 
     @abstractmethod
     def encode_prompt(self, text: str, loras: Mapping[str, float]) -> Conditioning:
-        """Text to unbatched conditioning tensors, float32 on the model's device. Slow for some: cache it.
+        """Text to unbatched conditioning tensors on the model's device. Slow for some: cache it.
 
         Args:
             text: the prompt.

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -30,9 +31,10 @@ from streamgen.config import ModelSpec
 from streamgen.errors import WeightsError
 from streamgen.models.base import Conditioning, Model
 from streamgen.models.phrasebook import match
+from streamgen.models.schedules import TrigFlowSchedule
 from streamgen.settings import Reading
 
-__all__ = ["STYLE_WIDTH", "TinyModel", "TinyUNet", "TrigFlowSchedule", "load_network", "save_network"]
+__all__ = ["STYLE_WIDTH", "TinyModel", "TinyUNet", "evenly_spaced", "load_network", "save_network"]
 
 STYLE_WIDTH = 64
 _FORMAT = "streamgen.tiny"
@@ -44,6 +46,7 @@ _EMBEDDING = 128
 _FREQUENCIES = 8
 _HEAD = 8
 _UNKNOWN = 0.1
+_SIDE = 256
 
 
 class ConditionalNorm(nn.Module):
@@ -209,29 +212,9 @@ def save_network(network: TinyUNet, names: Sequence[str], path: Path) -> None:
     partial.replace(path)
 
 
-class TrigFlowSchedule:
-    """alpha = cos t, sigma = sin t, t in [0, pi/2]."""
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.cos(t)
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return torch.sin(t)
-
-    def timesteps(self, steps: int, strength: float) -> list[float]:
-        """Evenly spaced levels from strength * pi/2 down, 0 left out; [] at strength 0.
-
-        The network learned that a source noised to t comes out sin(t)^2 of the way to the style.
-        """
-        start = strength * math.pi / 2
-        return [start * (steps - step) / steps for step in range(steps)] if strength > 0 else []
-
-    def start(self, source: Tensor | None, noise: Tensor, t: Tensor) -> Tensor:
-        """The noised source; noise of unit variance alone where there is none."""
-        if source is None:
-            return noise
-        per_row = (-1, 1, 1, 1)
-        return self.alpha(t).view(per_row) * source + self.sigma(t).view(per_row) * noise
+def evenly_spaced(steps: int) -> list[float]:
+    """Levels from pi/2 down. A source noised to t was learned to come out sin(t)^2 of the way to the style."""
+    return [math.pi / 2 * (steps - step) / steps for step in range(steps)]
 
 
 class TinyModel(Model):
@@ -244,8 +227,8 @@ class TinyModel(Model):
     default_weights: ClassVar[Path] = Path(__file__).parent / "weights" / "tiny.safetensors"
 
     def __init__(self, spec: ModelSpec, network: TinyUNet, styles: Sequence[str]) -> None:
-        self.spec = spec
-        self.schedule = TrigFlowSchedule()
+        self.spec = replace(spec, width=spec.width or _SIDE, height=spec.height or _SIDE)
+        self.schedule = TrigFlowSchedule(evenly_spaced)
         self.network = network
         self.styles = tuple(styles)
         self.loras = {}

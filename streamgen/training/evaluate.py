@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from streamgen.models.tiny import TinyModel, TinyUNet, TrigFlowSchedule, load_network
+from streamgen.models.schedules import TrigFlowSchedule
+from streamgen.models.tiny import TinyModel, TinyUNet, evenly_spaced, load_network
 from streamgen.training.data import Photos, Pixels, centre_crop, read_picture, to_pixels, to_tensor
 from streamgen.training.features import JudgeFeatures
 from streamgen.training.losses import Taps, grams, texture_distance
@@ -65,7 +66,7 @@ def render(network: TinyUNet, row: int, source: Tensor, steps: int = 1, strength
 
     The noise of each step is the same for every picture, as it is for every frame of a session.
     """
-    schedule, generator = TrigFlowSchedule(), torch.Generator().manual_seed(seed)
+    schedule, generator = TrigFlowSchedule(evenly_spaced), torch.Generator().manual_seed(seed)
     style = network.styles[row].expand(len(source), -1)
     picture = source
     for level in schedule.timesteps(steps, strength):

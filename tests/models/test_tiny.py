@@ -9,7 +9,8 @@ from torch import Tensor
 
 from streamgen.config import ModelSpec
 from streamgen.errors import WeightsError
-from streamgen.models.tiny import STYLE_WIDTH, TinyModel, TinyUNet, TrigFlowSchedule, load_network, save_network
+from streamgen.models.schedules import TrigFlowSchedule
+from streamgen.models.tiny import STYLE_WIDTH, TinyModel, TinyUNet, evenly_spaced, load_network, save_network
 
 NAMES = ["pencil", "neon", "van gogh"]
 
@@ -151,17 +152,17 @@ def test_pixels_are_their_own_latents(model: TinyModel) -> None:
 
 
 def test_the_schedule_keeps_the_variance() -> None:
-    schedule, t = TrigFlowSchedule(), torch.linspace(0, math.pi / 2, 9)
+    schedule, t = TrigFlowSchedule(evenly_spaced), torch.linspace(0, math.pi / 2, 9)
     torch.testing.assert_close(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2, torch.ones(9))
 
 
 def test_timesteps_fall_from_the_strength_and_end_above_zero() -> None:
-    assert TrigFlowSchedule().timesteps(1, 1.0) == [math.pi / 2]
-    assert TrigFlowSchedule().timesteps(2, 0.5) == pytest.approx([math.pi / 4, math.pi / 8])
+    assert TrigFlowSchedule(evenly_spaced).timesteps(1, 1.0) == [math.pi / 2]
+    assert TrigFlowSchedule(evenly_spaced).timesteps(2, 0.5) == pytest.approx([math.pi / 4, math.pi / 8])
 
 
 def test_strength_zero_asks_for_no_step() -> None:
-    assert TrigFlowSchedule().timesteps(4, 0.0) == []
+    assert TrigFlowSchedule(evenly_spaced).timesteps(4, 0.0) == []
 
 
 def test_the_packaged_weights_load_and_know_their_styles() -> None:
