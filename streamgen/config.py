@@ -71,6 +71,7 @@ class ModelSpec:
         clip_skip: layers of the text encoder left out at its end.
         controlnet: a folder or hub id; None for none.
         control: what the ControlNet is shown of a frame: a name in ``streamgen.models.control.PREPROCESSORS``.
+        ip_adapter: an IP-Adapter's safetensors file, here or as ``OWNER/REPO/PATH``; None for none.
         quantise: ``none``, ``int8``, ``fp8`` or ``int4``, for the weights of the network's linear layers.
     """
 
@@ -89,6 +90,7 @@ class ModelSpec:
     clip_skip: int = 0
     controlnet: str | None = None
     control: str = "canny"
+    ip_adapter: str | None = None
     quantise: str = "none"
 
 
@@ -132,6 +134,7 @@ class ServerConfig:
     clip_skip: int = 0
     controlnet: str = ""
     control: str = "canny"
+    ip_adapter: str = ""
     quantise: str = "none"
     threads: int = 0
     max_sessions: int = 16
@@ -158,6 +161,7 @@ class ServerConfig:
             clip_skip=self.clip_skip,
             controlnet=self.controlnet or None,
             control=self.control,
+            ip_adapter=self.ip_adapter or None,
             quantise=self.quantise,
         )
 

@@ -146,6 +146,16 @@ class StreamSettings(BaseModel):
         description="How strictly the ControlNet holds the picture to the frame.",
         json_schema_extra={"step": 0.01},
     )
+    reference_scale: float = Field(
+        default=0.6,
+        strict=True,
+        ge=0.0,
+        le=2.0,
+        allow_inf_nan=False,
+        title="Reference",
+        description="How strongly the reference picture steers.",
+        json_schema_extra={"step": 0.01},
+    )
     source: Literal["frames", "prompt"] = Field(
         default="frames",
         title="Source",

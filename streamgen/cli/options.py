@@ -88,6 +88,9 @@ def _add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
         "--control", default=unset, help="what the ControlNet is shown: canny, or none for the frame itself"
     )
     group.add_argument(
+        "--ip-adapter", default=unset, metavar="FILE", help="an IP-Adapter's safetensors file: pictures as prompts"
+    )
+    group.add_argument(
         "--quantise",
         choices=["none", "int8", "fp8", "int4"],
         default=unset,

@@ -99,6 +99,7 @@ class Engine:
             Transition(cond, cond),
             self._prompts.encode_negative(settings),
             self.model.live_conditioning(settings),
+            self.model.reference_conditioning(None),
         )
         self._executables.prepare(format, self._buckets)
         self._executables.keep(state.format for state in self._sessions.values())
@@ -124,6 +125,19 @@ class Engine:
         state.seen = None  # the picture changes, whatever the frame does
         state.settings, state.rev = settings, rev
         return read_prompts(self.model, settings)
+
+    def refer(self, session: str, pixels: Pixels | None) -> None:
+        """Steer by a reference picture, uint8 [H, W, 3], from the next frame on; None for none.
+
+        Raises:
+            SessionError: ``no_such_session``.
+            SettingsError: ``no_reference`` when the model takes none.
+        """
+        state = self._state(session)
+        if not self.model.takes_reference:
+            raise SettingsError("no_reference", "this model takes no reference picture")
+        state.reference = self.model.reference_conditioning(pixels)
+        state.seen = None
 
     def close(self, session: str) -> None:
         """Forget a session; unknown names are ignored."""
@@ -207,7 +221,7 @@ class Engine:
         settings = state.settings
         dreams = settings.source == "prompt" and not self.model.needs_source
         levels = tuple(self.model.schedule.timesteps(settings.steps, 1.0 if dreams else settings.strength))
-        cond = state.transition.at(now_s) | state.live
+        cond = state.transition.at(now_s) | state.live | state.reference
         return Row(session, frame, state, levels, state.noise.at(now_s), cond, dreams)
 
     def _skips(self, row: Row) -> bool:

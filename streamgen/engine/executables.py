@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from streamgen.backends.base import Backend, Compiled, Function
-from streamgen.engine.whole_frame import frame_example, whole_frame
+from streamgen.engine.whole_frame import empty_prompt, frame_example, whole_frame
 from streamgen.models.base import Model
-from streamgen.settings import FrameFormat, StreamSettings
+from streamgen.settings import FrameFormat
 
 __all__ = ["Executables", "Shape", "example_inputs"]
 
@@ -169,8 +169,7 @@ def example_inputs(model: Model, batch: int, height: int, width: int, part: str 
     latents = torch.zeros((batch, *model.latent_shape(height, width)), device=device)
     if part == "decode":
         return (latents,)
-    prompt = model.encode_prompt("", model.loras) | model.live_conditioning(StreamSettings())
-    cond = {name: tensor.expand(batch, *tensor.shape) for name, tensor in prompt.items()}
+    cond = {name: tensor.expand(batch, *tensor.shape) for name, tensor in empty_prompt(model).items()}
     cond |= model.source_conditioning(pixels, latents)
     t = torch.full((batch,), model.schedule.timesteps(1, 1.0)[0], device=device)
     return latents, t, *(cond[name].contiguous() for name in model.conditioning_names)

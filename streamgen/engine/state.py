@@ -68,6 +68,7 @@ class StreamState:
         transition: from the conditioning of the last prompt to that of this one.
         negative: conditioning of the negative prompt.
         live: conditioning made from the other settings.
+        reference: conditioning made from the session's reference picture.
         pipeline: frames part of the way down, when steps are pipelined.
         last: latents (source, output) of the frame before, [C, h, w] each; what feedback holds on to.
         seen: the last frame that was computed, for the similarity filter.
@@ -81,6 +82,7 @@ class StreamState:
     transition: Transition
     negative: Conditioning
     live: Conditioning
+    reference: Conditioning
     pipeline: Pipeline = field(default_factory=Pipeline)
     last: tuple[Tensor, Tensor] | None = None
     seen: Thumbnail | None = None

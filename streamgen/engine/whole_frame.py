@@ -17,7 +17,7 @@ from streamgen.engine.sampler import SAMPLERS, Guidance, Lanes, sample
 from streamgen.models.base import Conditioning, Model
 from streamgen.settings import StreamSettings
 
-__all__ = ["frame_conditioning", "frame_example", "whole_frame"]
+__all__ = ["empty_prompt", "frame_conditioning", "frame_example", "whole_frame"]
 
 
 def whole_frame(model: Model, parts: Mapping[str, Compiled], steps: int) -> Function:
@@ -50,7 +50,7 @@ def whole_frame(model: Model, parts: Mapping[str, Compiled], steps: int) -> Func
 
 def frame_conditioning(model: Model) -> tuple[str, ...]:
     """Names of the conditioning tensors that come from prompt and settings, in the order ``whole_frame`` takes them."""
-    return tuple(_prompt(model))
+    return tuple(empty_prompt(model))
 
 
 def frame_example(model: Model, batch: int, height: int, width: int, steps: int) -> tuple[Tensor, ...]:
@@ -59,9 +59,11 @@ def frame_example(model: Model, batch: int, height: int, width: int, steps: int)
     pixels = torch.zeros((batch, height, width, 3), dtype=torch.uint8)
     noise = torch.zeros((batch, steps, *model.latent_shape(height, width)), device=device)
     levels = torch.tensor([model.schedule.timesteps(steps, 1.0)] * batch)
-    prompt = [tensor.expand(batch, *tensor.shape).contiguous() for tensor in _prompt(model).values()]
+    prompt = [tensor.expand(batch, *tensor.shape).contiguous() for tensor in empty_prompt(model).values()]
     return pixels, noise, levels, torch.ones(batch), *prompt
 
 
-def _prompt(model: Model) -> Conditioning:
-    return model.encode_prompt("", model.loras) | model.live_conditioning(StreamSettings())
+def empty_prompt(model: Model) -> Conditioning:
+    """Unbatched conditioning of a session that asked for nothing: all of it but what is made from a frame."""
+    prompt = model.encode_prompt("", model.loras) | model.live_conditioning(StreamSettings())
+    return prompt | model.reference_conditioning(None)

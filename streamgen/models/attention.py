@@ -28,12 +28,13 @@ class KeysValues(nn.Module):
         return torch.cat([layer(text) for pair in self._projections for layer in pair], dim=-1)
 
 
-def arrange_attention(unet: Any, *, fuse: bool) -> KeysValues:
+def arrange_attention(unet: Any, *, fuse: bool, image_tokens: int = 0) -> KeysValues:
     """Make ``unet`` take keys and values in the place of its text embedding, and return what makes them.
 
     Args:
         unet: diffusers' UNet2DConditionModel; changed.
         fuse: put query, key and value of each self-attention into one layer. Not where LoRAs sit on them.
+        image_tokens: how many of the tokens, at the end, are a picture's, and attended to apart from the text's.
     """
     blocks = [block for block in unet.modules() if type(block).__name__ == "BasicTransformerBlock"]
     crossing = []
@@ -44,7 +45,7 @@ def arrange_attention(unet: Any, *, fuse: bool) -> KeysValues:
             del block.attn1.to_q, block.attn1.to_k, block.attn1.to_v  # or they would be in memory twice
             block.attn1.set_processor(_FusedSelfAttention())
         width: int = block.attn2.inner_dim
-        block.attn2.set_processor(_CachedCrossAttention(offset, width))
+        block.attn2.set_processor(_CachedCrossAttention(offset, width, image_tokens))
         offset += 2 * width
         crossing.append(block.attn2)
     return KeysValues(crossing)
@@ -61,22 +62,37 @@ class _FusedSelfAttention:
 class _CachedCrossAttention:
     """Likewise; ``encoder_hidden_states`` are the packed keys and values, of which its own start at ``offset``."""
 
-    def __init__(self, offset: int, width: int) -> None:
+    def __init__(self, offset: int, width: int, image_tokens: int) -> None:
+        self._image_tokens = image_tokens
         self._keys = slice(offset, offset + width)
         self._values = slice(offset + width, offset + 2 * width)
 
     def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
         key, value = encoder_hidden_states[..., self._keys], encoder_hidden_states[..., self._values]
-        return _attend(attn, attn.to_q(hidden_states), key, value)
+        query = attn.to_q(hidden_states)
+        if not self._image_tokens:
+            return _attend(attn, query, key, value)
+        text = key.shape[1] - self._image_tokens
+        return _project(
+            attn, _mix(attn, query, key[:, :text], value[:, :text]) + _mix(attn, query, key[:, text:], value[:, text:])
+        )
 
 
 def _attend(attn: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot product attention by heads and the projection behind it: [B, N, C] to [B, N, C]."""
+    return _project(attn, _mix(attn, query, key, value))
+
+
+def _mix(attn: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     heads = attn.heads
 
     def by_head(tensor: Tensor) -> Tensor:
-        return tensor.unflatten(-1, (heads, -1)).transpose(1, 2)  # [B, heads, N, C / heads]
+        return tensor.view(*tensor.shape[:-1], heads, -1).transpose(1, 2)  # [B, heads, N, C / heads]
 
     mixed = F.scaled_dot_product_attention(by_head(query), by_head(key), by_head(value))
-    projected: Tensor = attn.to_out[0](mixed.transpose(1, 2).flatten(2))
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def _project(attn: Any, mixed: Tensor) -> Tensor:
+    projected: Tensor = attn.to_out[0](mixed)
     return projected

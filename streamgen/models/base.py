@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from streamgen.config import ModelSpec
+from streamgen.frames import Pixels
 from streamgen.settings import Reading, StreamSettings
 
 __all__ = ["Conditioning", "Model", "NoiseSchedule"]
@@ -65,6 +66,8 @@ class Model(ABC):
     """True when the network takes the guidance scale itself, so that nothing is left to do between its calls."""
     unused_settings: frozenset[str] = frozenset()
     """Live settings that change nothing with this model; a page need not show them."""
+    takes_reference: bool = False
+    """True when a picture can be a prompt."""
     needs_source: bool = False
     """True when the model cannot make a picture from noise and prompt alone."""
     dtype: str = "float32"
@@ -96,6 +99,11 @@ class Model(ABC):
 
     def live_conditioning(self, settings: StreamSettings) -> Conditioning:
         """Unbatched conditioning tensors made from other settings than the prompts; {} when there are none."""
+        return {}
+
+    def reference_conditioning(self, pixels: Pixels | None) -> Conditioning:
+        """Unbatched conditioning tensors made from a session's reference picture, uint8 [H, W, 3] or none; {} where
+        ``takes_reference`` is False."""
         return {}
 
     def source_conditioning(self, pixels: Tensor, latents: Tensor) -> Conditioning:

@@ -19,6 +19,7 @@ from streamgen import devices
 from streamgen.config import ModelSpec
 from streamgen.errors import ConfigError
 from streamgen.models.base import Conditioning, Model
+from streamgen.models.image_prompt import load_adapter
 from streamgen.models.lora import LoraScales, add_fused, add_live, set_text_weights
 from streamgen.models.schedules import SpacedTimesteps, VarianceSchedule, lcm_timesteps, trailing_timesteps
 from streamgen.settings import StreamSettings
@@ -84,7 +85,9 @@ class DiffusionModel(Model):
         self.loras = {lora.name: lora.weight for lora in spec.loras if not lora.fused}
         self.lora_scales = LoraScales()
         unused = set() if self.loras else {"loras"}
-        self.unused_settings = frozenset(unused | (set() if spec.controlnet else {"control_scale"}))
+        unused |= set() if spec.controlnet else {"control_scale"}
+        unused |= set() if spec.ip_adapter else {"reference_scale"}
+        self.unused_settings = frozenset(unused)
 
     @classmethod
     def load(cls, spec: ModelSpec) -> Self:
@@ -107,11 +110,13 @@ class DiffusionModel(Model):
         dtype = devices.fast_dtype(spec.device, cls.half) if spec.dtype == "auto" else spec.dtype
         width, height = cls.sides
         spec = replace(spec, dtype=dtype, width=spec.width or width, height=spec.height or height)
-        pipe = load_pipeline(checkpoint, getattr(torch, dtype), spec.vae)
+        pipe: Any = load_pipeline(checkpoint, getattr(torch, dtype), spec.vae)
         add_fused(pipe, [lora for lora in spec.loras if lora.fused])
         add_live(pipe, [lora for lora in spec.loras if not lora.fused])
         for source in spec.embeddings:
             pipe.load_textual_inversion(source)
+        if spec.ip_adapter:
+            load_adapter(pipe, spec.ip_adapter)
         licence = checkpoint.licence or "not stated by its maker"
         _LOG.info("%s: %s weights in %s, licence: %s", checkpoint.name, checkpoint.family, dtype, licence)
         return cls(spec, pipe.to(spec.device))

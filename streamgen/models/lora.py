@@ -6,11 +6,13 @@ as a tensor. So another weight is a value and not a new graph, and no session se
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from streamgen.config import LoraSpec
@@ -132,8 +134,10 @@ def _read(pipe: Any, lora: LoraSpec) -> None:
     if not hasattr(pipe, "load_lora_weights"):
         raise WeightsError("lora_unusable", f"{type(pipe).__name__} takes no LoRAs", field="loras")
     try:
-        pipe.load_lora_weights(lora.source, adapter_name=lora.name, use_safetensors=True)
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # peft warns of a second LoRA as if it were a mistake
+            pipe.load_lora_weights(lora.source, adapter_name=lora.name, use_safetensors=True)
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
             "lora_unusable", f"the LoRA {lora.source} cannot be used: {reason}", field="loras"

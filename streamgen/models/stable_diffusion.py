@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from streamgen.config import ModelSpec
+from streamgen.frames import Pixels
 from streamgen.models.attention import arrange_attention
 from streamgen.models.base import Conditioning
 from streamgen.models.control import Control
 from streamgen.models.diffusion import DiffusionModel, choose_scheduler, variance_schedule
+from streamgen.models.image_prompt import ImagePrompt
 from streamgen.models.lora import LoraScales, replace_layers
 from streamgen.models.text import parse_weights, tokenise, weigh
 from streamgen.settings import StreamSettings
@@ -41,16 +43,12 @@ class StableDiffusion(DiffusionModel):
             self.default_guidance = _LCM_GUIDANCE
             self.unused_settings |= {"guidance_mode", "negative_prompt"}
         replace_layers(pipe.unet, list(self.loras), self.lora_scales)
-        self._keys_values = arrange_attention(pipe.unet, fuse=not self.loras)
+        self.image_prompt = ImagePrompt(pipe) if spec.ip_adapter else None
+        self.takes_reference = self.image_prompt is not None
+        tokens = self.image_prompt.tokens if self.image_prompt else 0
+        self._keys_values = arrange_attention(pipe.unet, fuse=not self.loras, image_tokens=tokens)
         self.control = Control.load(spec, getattr(torch, self.dtype)) if spec.controlnet else None
-        optional = {
-            "text": self.control,
-            "guidance_embedding": self.guides_itself,
-            "lora": self.loras,
-            "control": self.control,
-        }
-        names = [*self.text_names, *(name for name, used in optional.items() if used)]
-        self.conditioning_names = (*names, "control_scale") if self.control else tuple(names)
+        self.conditioning_names = self._names()
         self.network = DenoisingUNet(
             pipe.unet,
             pipe.scheduler.alphas_cumprod.float().to(spec.device),
@@ -59,7 +57,21 @@ class StableDiffusion(DiffusionModel):
             boundary=scheduler.boundary,
             lora_scales=self.lora_scales,
             controlnet=self.control.network if self.control else None,
+            image_values=self.image_prompt.is_value if self.image_prompt else None,
         )
+
+    def _names(self) -> tuple[str, ...]:
+        """Conditioning that the network takes, in order."""
+        optional = {
+            "guidance_embedding": self.guides_itself,
+            "lora": bool(self.loras),
+            "image_keys_values": self.takes_reference,
+            "reference_scale": self.takes_reference,
+            "text": self.control is not None,
+            "control": self.control is not None,
+            "control_scale": self.control is not None,
+        }
+        return (*self.text_names, *(name for name, used in optional.items() if used))
 
     @property
     def text_names(self) -> tuple[str, ...]:
@@ -94,7 +106,12 @@ class StableDiffusion(DiffusionModel):
             cond["guidance_embedding"] = embedding[0].to(self.spec.device)
         if self.control:
             cond["control_scale"] = torch.tensor(settings.control_scale, device=self.spec.device)
+        if self.takes_reference:
+            cond["reference_scale"] = torch.tensor(settings.reference_scale, device=self.spec.device)
         return cond
+
+    def reference_conditioning(self, pixels: Pixels | None) -> Conditioning:
+        return {"image_keys_values": self.image_prompt.encode(pixels)} if self.image_prompt else {}
 
     def source_conditioning(self, pixels: Tensor, latents: Tensor) -> Conditioning:
         return {"control": self.control.see(pixels)} if self.control else {}
@@ -109,14 +126,17 @@ class DenoisingUNet(nn.Module):
         alphas_cumprod: [T] float32.
         prediction: what it predicts: ``epsilon``, ``sample`` or ``v_prediction``.
         names: order of the conditioning: some of ``keys_values``, ``pooled``, ``time_ids``, ``text``,
-            ``guidance_embedding``, ``lora``, ``control``, ``control_scale``.
+            ``guidance_embedding``, ``lora``, ``image_keys_values``, ``reference_scale``, ``control``,
+            ``control_scale``.
         boundary: mix with x_t as latent consistency models do.
         lora_scales: shared with the UNet's LoRA layers.
         controlnet: adds to the UNet's residuals what it sees in ``control``.
+        image_values: which channels of ``image_keys_values`` are values.
     """
 
     casts_inputs = True
     alphas_cumprod: Tensor
+    image_values: Tensor | None
 
     def __init__(
         self,
@@ -128,11 +148,13 @@ class DenoisingUNet(nn.Module):
         boundary: bool,
         lora_scales: LoraScales,
         controlnet: nn.Module | None = None,
+        image_values: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.unet = unet
         self.controlnet = controlnet
         self.register_buffer("alphas_cumprod", alphas_cumprod, persistent=False)
+        self.register_buffer("image_values", image_values, persistent=False)
         self._prediction = prediction
         self._names = names
         self._boundary = boundary
@@ -161,11 +183,16 @@ class DenoisingUNet(nn.Module):
                 "down_block_additional_residuals": [scale * residual for residual in down],
                 "mid_block_additional_residual": scale * middle,
             }
+        keys_values = given["keys_values"]
+        if self.image_values is not None:
+            scale = given["reference_scale"].to(x_t.dtype).view(-1, 1, 1)
+            image = given["image_keys_values"]
+            keys_values = torch.cat([keys_values, torch.where(self.image_values, image * scale, image)], dim=1)
         with self._lora_scales.at(given.get("lora", x_t)):
             predicted: Tensor = self.unet(
                 x_t,
                 t,
-                given["keys_values"],
+                keys_values,
                 timestep_cond=given.get("guidance_embedding"),
                 **arguments,
                 **residuals,

@@ -223,7 +223,9 @@ class TinyModel(Model):
     conditioning_names = ("style", "source")
     network: TinyUNet
     needs_source = True
-    unused_settings = frozenset({"negative_prompt", "guidance", "guidance_mode", "loras", "control_scale"})
+    unused_settings = frozenset(
+        {"negative_prompt", "guidance", "guidance_mode", "loras", "control_scale", "reference_scale"}
+    )
     default_weights: ClassVar[Path] = Path(__file__).parent / "weights" / "tiny.safetensors"
 
     def __init__(self, spec: ModelSpec, network: TinyUNet, styles: Sequence[str]) -> None:

@@ -210,3 +210,22 @@ def test_sana_sprint_pictures_are_diffusers_pictures(
         output_type="np",
     ).images
     compare(ours(model, StreamSettings(prompt=PROMPT, steps=steps, strength=strength, seed=SEED), source), wanted)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("family", ["sd_turbo", "sd_lcm", "sdxl_turbo", "sana"])
+def test_a_row_does_not_depend_on_its_neighbours(family: str, request: pytest.FixtureRequest) -> None:
+    model = load(request.getfixturevalue(f"{family}_folder"))
+    shape = model.latent_shape(SIDE, SIDE)
+    settings = [StreamSettings(prompt=prompt, guidance=scale) for prompt, scale in (("a cat", 1), ("ink", 3), ("", 8))]
+    conds = [model.encode_prompt(one.prompt, {}) | model.live_conditioning(one) for one in settings]
+    latents = torch.randn((3, *shape), generator=torch.Generator().manual_seed(2))
+    highest = model.schedule.timesteps(1, 1.0)[0]
+    t = torch.tensor([highest, 0.5 * highest, 0.25 * highest]).floor() if highest > 2 else torch.tensor([1.5, 0.9, 0.3])
+    made_from = model.source_conditioning(torch.zeros(3, 3, SIDE, SIDE), latents)
+    cond = {name: torch.stack([one[name] for one in conds]) for name in conds[0]} | made_from
+    together = model.denoise(latents, t, cond)
+    for row in range(3):
+        one = slice(row, row + 1)
+        alone = model.denoise(latents[one], t[one], {name: tensor[one] for name, tensor in cond.items()})
+        assert float((together[one] - alone).abs().max()) <= 1e-3
