@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import socket
 import subprocess
 import sys
@@ -17,11 +18,13 @@ import torch
 from PIL import Image
 
 import streamgen
+from streamgen.backends import BACKENDS
 from streamgen.cli import doctor
 from streamgen.cli.app import COMMANDS, main
 from streamgen.cli.doctor import Finding, State
+from streamgen.cli.options import add_engine_arguments, config_of
 from streamgen.cli.render import fitting_size
-from streamgen.config import ModelSpec, ServerConfig
+from streamgen.config import LoraSpec, ModelSpec, ServerConfig, from_environment
 from streamgen.errors import StreamgenError
 from streamgen.frames import Frame, Output
 from streamgen.settings import FrameFormat, StreamSettings
@@ -153,7 +156,7 @@ def test_a_bad_command_line_gets_one_line(arguments: list[str], fact: str, capsy
         (["--blend", "pencil:heavy"], "--blend must look like 'pencil:0.5', got 'pencil:heavy'"),
         (["--blend", "a:0"], "prompts_blend needs at least one weight above 0"),
         (["--blend", "a", "--prompt", "b"], "give --prompt or --blend, not both"),
-        (["--model", "huge"], "model must be one of"),
+        (["--model", "huge"], "model must be tiny, a diffusers folder"),
         (["--backend", "quantum"], "backend must be auto or one of"),
         (["--weights", "none.safetensors"], "no weights file at none.safetensors"),
     ],
@@ -306,6 +309,30 @@ def test_models_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(row["styles"]) >= 6
 
 
+def test_models_says_what_the_families_without_weights_take(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    assert "sdxl\n  takes    --model with a diffusers folder" in capsys.readouterr().out
+
+
+def test_what_a_diffusion_model_is_given_is_read_from_options_and_the_environment() -> None:
+    parser = argparse.ArgumentParser()
+    add_engine_arguments(parser)
+    options = (
+        "--model some/model --lora ink=a.safetensors@0.5 b --fused-lora lcm --vae full --sampler lcm --dtype float32"
+    )
+    config = config_of(parser.parse_args(options.split()))
+    assert config.spec.loras == (
+        LoraSpec("lcm", "lcm", fused=True),
+        LoraSpec("ink", "a.safetensors", 0.5),
+        LoraSpec("b", "b"),
+    )
+    assert (config.spec.family, config.spec.vae, config.spec.sampler) == ("some/model", "full", "lcm")
+    environ = {"STREAMGEN_LORAS": "ink=a, b@2", "STREAMGEN_ALSO_MODELS": "tiny,some/other"}
+    read = from_environment(environ, model="some/model")
+    assert [lora.weight for lora in read.spec.loras] == [1.0, 2.0]
+    assert list(read.specs) == ["some/model", "tiny", "some/other"]
+
+
 def findings(check: doctor.Check, **config: object) -> dict[str, Finding]:
     return {finding.subject: finding for finding in check(ServerConfig(**config))}  # type: ignore[arg-type]
 
@@ -313,7 +340,8 @@ def findings(check: doctor.Check, **config: object) -> dict[str, Finding]:
 def test_doctor_reports_every_backend() -> None:
     found = findings(doctor.check_backends)
     assert found["backend eager"].state is State.GOOD
-    assert set(found) == {"backend eager", "backend openvino", "backend inductor"}
+    assert set(found) == {f"backend {name}" for name in BACKENDS}
+    assert found["backend cuda-graph"].state is State.ABSENT
 
 
 def test_doctor_says_why_an_asked_backend_cannot_run() -> None:

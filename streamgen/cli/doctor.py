@@ -90,6 +90,12 @@ def check_packages(config: ServerConfig) -> Iterator[Finding]:
             yield Finding(State.BROKEN, name, "not installed: pip install '.[server]' in a clone of streamgen")
     found_all = [f"{name} {_version(name)}" for name in needed if _version(name)]
     yield Finding(State.GOOD, "packages", ", ".join(found_all))
+    missing = [name for name in ("diffusers", "transformers", "accelerate", "peft") if _version(name) is None]
+    if missing:
+        fact = f"not installed: {', '.join(missing)}; for SD-Turbo and its kin: pip install '.[diffusers]' in a clone"
+        yield Finding(State.ABSENT, "diffusion models", fact)
+    else:
+        yield Finding(State.GOOD, "diffusion models", f"diffusers {_version('diffusers')} can load them")
     if _version("uvloop") is None and sys.platform != "win32":
         yield Finding(State.ABSENT, "uvloop", "not installed; the event loop is a little slower without it")
 

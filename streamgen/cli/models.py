@@ -16,10 +16,11 @@ __all__ = ["ModelRow", "add_arguments", "run"]
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """One family as it is installed here; ``problem`` says why it cannot be served."""
+    """One family as it is installed here; ``problem`` says why it cannot be served, ``takes`` what must be named."""
 
     name: str
     problem: str | None = None
+    takes: str | None = None
     licence: str | None = None
     weights: str | None = None
     megabytes: float | None = None
@@ -50,6 +51,8 @@ def _row(name: str) -> ModelRow:
     try:
         model = load_model(ModelSpec(family=name))
     except StreamgenError as error:
+        if error.code == "checkpoint_missing":
+            return ModelRow(name, takes="--model with a diffusers folder, a safetensors file or a hub id")
         return ModelRow(name, problem=error.message)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     weights: Path | None = getattr(model, "default_weights", None)
@@ -75,6 +78,8 @@ def _metadata(weights: Path) -> dict[str, Any]:
 def _paragraph(row: ModelRow) -> str:
     if row.problem is not None:
         return f"{row.name}\n  cannot be served: {row.problem}"
+    if row.takes is not None:
+        return f"{row.name}\n  takes    {row.takes}"
     lines = [row.name]
     if row.parameters is not None:
         lines.append(f"  size     {row.parameters / 1e6:.1f} million parameters, {row.megabytes or 0:.1f} MB")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamgen.backends import BACKENDS, load_backend
 from streamgen.backends.base import Backend
+from streamgen.config import ModelSpec
 from streamgen.engine.executables import example_inputs
 from streamgen.errors import BackendUnavailable
 from streamgen.models.base import Model
@@ -18,6 +20,7 @@ __all__ = ["BackendReport", "Candidate", "choose_backend"]
 _LOG = logging.getLogger(__name__)
 _BUDGET_S = 0.15
 _SIDE = 256
+_ON_CUDA = ("cuda-graph", "eager")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,9 @@ def choose_backend(model: Model, name: str, threads: int) -> tuple[Backend, Back
         reason = load_backend(name).unavailable(device)
         if reason is not None:
             raise BackendUnavailable("backend_unavailable", f"backend {name} cannot run: {reason}", field="backend")
-    if name == "auto" and model.backends is not None:
-        return _preferred(model, threads)
+    preferred = model.backends or (_ON_CUDA if device.startswith("cuda") else None)
+    if name == "auto" and preferred:
+        return _preferred(model, preferred, threads)
     names = list(BACKENDS) if name == "auto" else [name]
     measured: dict[tuple[str, str], Backend] = {}
     rows: list[Candidate] = []
@@ -83,21 +87,27 @@ def choose_backend(model: Model, name: str, threads: int) -> tuple[Backend, Back
     return measured[fastest.backend, fastest.dtype], report
 
 
-def _preferred(model: Model, threads: int) -> tuple[Backend, BackendReport]:
-    """The first of the model's preferred backends that can run: a large model takes too long to be measured."""
+def _preferred(model: Model, names: Sequence[str], threads: int) -> tuple[Backend, BackendReport]:
+    """The first backend that can run, where measuring them all would take minutes."""
     device = model.spec.device
     rows: list[Candidate] = []
-    for name in model.backends or ():
+    for name in names:
         kind = load_backend(name)
         reason = kind.unavailable(device)
         if reason is None:
-            report = BackendReport(name, model.dtype, "the first of the model's choice that can run here", tuple(rows))
-            _LOG.info("using %s in %s: %s\n%s", name, model.dtype, report.reason, report.table())
-            return kind(device, model.dtype, threads), report
+            dtype = model.dtype if model.backends else _dtype(kind, model.spec)
+            report = BackendReport(name, dtype, f"the first of {', '.join(names)} that can run here", tuple(rows))
+            _LOG.info("using %s in %s: %s\n%s", name, dtype, report.reason, report.table())
+            return kind(device, dtype, threads), report
         rows.append(Candidate(name, "", None, reason))
     raise BackendUnavailable(
         "backend_unavailable", f"no backend can run here:\n{BackendReport('', '', '', tuple(rows)).table()}"
     )
+
+
+def _dtype(kind: type[Backend], spec: ModelSpec) -> str:
+    """What was asked for, or the fastest that the backend has for the device."""
+    return kind.dtypes(spec.device)[-1] if spec.dtype == "auto" else spec.dtype
 
 
 def _measure_one(

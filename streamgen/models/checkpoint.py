@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -124,8 +125,8 @@ def find_checkpoint(name: str) -> Checkpoint:
             ``weights_gated``.
     """
     _require_packages()
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(name))
+    if name and os.path.isdir(path):  # unlike Path.is_dir it raises for no text
         return _folder_checkpoint(name, path)
     if path.suffix == ".safetensors":
         return _file_checkpoint(name, path)
@@ -455,7 +456,9 @@ def _choose_vae(checkpoint: Checkpoint, asked: str) -> Path | None:
     own = checkpoint.path / "vae" / "config.json"
     small = own.is_file() and _read_json(own).get("_class_name") == "AutoencoderTiny"
     if asked == "full" or small or tiny is None:
-        _LOG.info("%s: VAE of the checkpoint, %s", name, "as asked for" if asked == "full" else "which is quick")
+        _LOG.info(
+            "%s: VAE of the checkpoint, %s", name, "as asked for" if asked == "full" else "which has no quicker one"
+        )
         return None
     try:
         folder = _find_vae(tiny, checkpoint.family)
@@ -467,8 +470,8 @@ def _choose_vae(checkpoint: Checkpoint, asked: str) -> Path | None:
 
 
 def _find_vae(asked: str, family: str) -> Path:
-    folder = Path(asked).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(asked))
+    if asked and os.path.isdir(folder):
         _check_vae(folder)
     elif _HUB_ID.fullmatch(asked):
         folder = _hub_folder(asked, "config.json", _check_vae, partial(_vae_files, asked))
@@ -531,13 +534,15 @@ def _variant(folders: list[Path], dtype: torch.dtype) -> str | None:
 @contextmanager
 def _loading(path: Path) -> Iterator[None]:
     """Give what the libraries raise over unusable weights a name; they raise many things."""
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
     from safetensors import SafetensorError
 
+    unusable = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
     try:
         yield
     except ImportError as error:
         raise ConfigError("missing_package", f"{path} needs a package: {_reason(error)}", field="model") from error
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, SafetensorError) as error:
+    except (*unusable, SafetensorError, SingleFileComponentError) as error:
         raise _corrupt(f"{path} cannot be loaded: {_reason(error)}") from error
 
 

@@ -134,7 +134,7 @@ class DiffusionModel(Model):
     def encode_text(self, text: str) -> Conditioning:
         """One prompt to the family's conditioning, batched by one; the LoRAs of the text encoders are set."""
 
-    @torch.inference_mode()
+    @torch.no_grad()  # and not in inference mode, or a captured frame could not tell that a prompt has not changed
     def encode_prompt(self, text: str, loras: Mapping[str, float]) -> Conditioning:
         set_text_weights(self.pipe, loras)
         with self.lora_scales.at(torch.tensor([[loras[name] for name in self.loras]], device=self.spec.device)):

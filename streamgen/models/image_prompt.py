@@ -49,7 +49,6 @@ class ImagePrompt:
         )
         """[sum of 2 C] bool: which of the packed channels are values."""
 
-    @torch.inference_mode()
     def encode(self, pixels: Pixels | None) -> Tensor:
         """Packed keys and values [tokens, sum of 2 C] of a picture uint8 [H, W, 3] of any size; zeros for none."""
         if pixels is None:
@@ -58,7 +57,7 @@ class ImagePrompt:
         return self._keys_values(tensor.to(self._encoder.device))[0]
 
     def _keys_values(self, pixels: Tensor) -> Tensor:
-        with torch.inference_mode():
+        with torch.no_grad():
             seen = self._encoder(pixels.to(self._encoder.dtype), output_hidden_states=True)
             # The plain adapter projects one embedding to a few tokens; the others look at the patches.
             plain = type(self._projection).__name__ == "ImageProjection"
