@@ -126,7 +126,7 @@ def find_checkpoint(name: str) -> Checkpoint:
     """
     _require_packages()
     path = Path(os.path.expanduser(name))
-    if name and os.path.isdir(path):  # unlike Path.is_dir it raises for no text
+    if name and os.path.isdir(path):  # Path.is_dir raises for a name that is too long
         return _folder_checkpoint(name, path)
     if path.suffix == ".safetensors":
         return _file_checkpoint(name, path)
@@ -415,13 +415,13 @@ def _hub_errors(repo: str) -> Iterator[None]:
     transport: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]  # of httpx or of its successor
     try:
         yield
-    except errors.RepositoryNotFoundError as error:
-        if isinstance(error, errors.GatedRepoError):
-            raise _gated(repo) from error
-        login = "if it is private, run hf auth login"
-        raise _missing(f"there is no {repo}, neither a folder here nor a model on the hub; {login}") from error
     except errors.HfHubHTTPError as error:
-        if error.response.status_code in (401, 403):
+        status, gated = error.response.status_code, isinstance(error, errors.GatedRepoError)
+        # The hub answers 401 for what does not exist too, lest private names be found out; its error tells which.
+        if status == 404 or (isinstance(error, errors.RepositoryNotFoundError) and not gated):
+            login = "if it is private, run hf auth login"
+            raise _missing(f"there is no {repo}, neither a folder here nor a model on the hub; {login}") from error
+        if gated or status in (401, 403):
             raise _gated(repo) from error
         raise _unreachable(repo, f"the hub cannot give {repo} now ({_reason(error)}): try again") from error
     except errors.OfflineModeIsEnabled as error:

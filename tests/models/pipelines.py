@@ -4,6 +4,7 @@ in a few hundred kilobytes. Configured as their models on the hub are wherever t
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from functools import wraps
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["sana_sprint", "sd_lcm", "sd_turbo", "sd_v_prediction", "sdxl_turbo", "taesd"]
+__all__ = ["sana_sprint", "sd_lcm", "sd_turbo", "sd_v_prediction", "sdxl_turbo", "single_file", "taesd"]
 
 WORDS = (
     *("a", "an", "and", "at", "by", "cat", "city", "dog", "drawing", "face", "in", "ink", "night", "of", "oil"),
@@ -120,6 +121,65 @@ def taesd(folder: Path) -> Any:
         num_decoder_blocks=(1, 1, 1, 1),
     )
 
+
+def single_file(folder: Path, file: Path) -> Path:
+    """Save the networks of ``sd_turbo`` as one file, by the names that the first Stable Diffusion gave its tensors."""
+    from safetensors.torch import load_file, save_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    for part, prefix, names in (
+        ("unet", "model.diffusion_model.", _UNET_NAMES),
+        ("vae", "first_stage_model.", _VAE_NAMES),
+        ("text_encoder", "cond_stage_model.transformer.", ((r"^(?!text_model)", "text_model."),)),
+    ):
+        for name, tensor in load_file(next((folder / part).glob("*.safetensors"))).items():
+            for pattern, replacement in names:
+                name = re.sub(pattern, replacement, name)
+            tensors[prefix + name] = tensor
+    save_file(tensors, file)
+    return file
+
+
+_UNET_NAMES = (
+    (r"^conv_in", "input_blocks.0.0"),
+    (r"^down_blocks\.0\.resnets\.0", "input_blocks.1.0"),
+    (r"^down_blocks\.0\.downsamplers\.0\.conv", "input_blocks.2.0.op"),
+    (r"^down_blocks\.1\.resnets\.0", "input_blocks.3.0"),
+    (r"^down_blocks\.1\.attentions\.0", "input_blocks.3.1"),
+    (r"^mid_block\.resnets\.0", "middle_block.0"),
+    (r"^mid_block\.attentions\.0", "middle_block.1"),
+    (r"^mid_block\.resnets\.1", "middle_block.2"),
+    (r"^up_blocks\.0\.resnets", "output_blocks"),
+    (r"^up_blocks\.0\.attentions\.(\d)", r"output_blocks.\1.1"),
+    (r"^up_blocks\.0\.upsamplers\.0", "output_blocks.1.2"),
+    (r"^up_blocks\.1\.resnets\.0", "output_blocks.2"),
+    (r"^up_blocks\.1\.resnets\.1", "output_blocks.3"),
+    (r"^(output_blocks\.\d)\.(?=norm|conv|time)", r"\1.0."),
+    (r"^time_embedding\.linear_1", "time_embed.0"),
+    (r"^time_embedding\.linear_2", "time_embed.2"),
+    (r"^conv_norm_out", "out.0"),
+    (r"^conv_out", "out.2"),
+    (r"(?<=\d\.)norm1(?=\.\w+$)(?<!blocks\.0\.norm1)", "in_layers.0"),
+    (r"\bconv1\b", "in_layers.2"),
+    (r"\btime_emb_proj\b", "emb_layers.1"),
+    (r"(?<=\d\.)norm2(?=\.\w+$)(?<!blocks\.0\.norm2)", "out_layers.0"),
+    (r"\bconv2\b", "out_layers.3"),
+    (r"\bconv_shortcut\b", "skip_connection"),
+)
+_VAE_NAMES = (
+    (r"\bdown_blocks\.(\d)\.resnets\.(\d)", r"down.\1.block.\2"),
+    (r"\bdown_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample"),
+    *((rf"\bup_blocks\.{block}\.resnets\.(\d)", rf"up.{3 - block}.block.\1") for block in range(4)),
+    *((rf"\bup_blocks\.{block}\.upsamplers\.0", f"up.{3 - block}.upsample") for block in range(4)),
+    (r"\bmid_block\.resnets\.0", "mid.block_1"),
+    (r"\bmid_block\.attentions\.0", "mid.attn_1"),
+    (r"\bmid_block\.resnets\.1", "mid.block_2"),
+    (r"\bgroup_norm\b", "norm"),
+    (r"\bto_([qkv])\b", r"\1"),
+    (r"\bto_out\.0\b", "proj_out"),
+    (r"\bconv_norm_out\b", "norm_out"),
+    (r"\bconv_shortcut\b", "nin_shortcut"),
+)
 
 _NO_FILTER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
