@@ -36,10 +36,15 @@ class EagerBackend(Backend):
 def cast_network(network: nn.Module, dtype: str) -> nn.Module:
     """``network`` at ``dtype`` in channels_last, which convolutions on CPU and tensor cores want.
 
-    A network that is at ``dtype`` already is returned itself: a large one must not be in memory twice.
+    What comes back is an object of its own, so that two threads may run both, but for the weights: those are shared
+    where they are at ``dtype`` already or the network has a true ``casts_inputs``. A large one must not be in memory
+    twice.
     """
     kind: torch.dtype = getattr(torch, dtype)
-    if any(parameter.is_floating_point() and parameter.dtype != kind for parameter in network.parameters()):
+    if getattr(network, "casts_inputs", False) or all(weight.dtype == kind for weight in network.parameters()):
+        shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+        network = copy.deepcopy(network, shared)
+    else:
         network = copy.deepcopy(network).to(dtype=kind)
     network = network.eval().requires_grad_(False)
     for parameter in network.parameters():

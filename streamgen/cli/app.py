@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Command] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _show_notes_of_models()
     try:
         return _run(arguments)
     except StreamgenError as error:
@@ -50,6 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _show_notes_of_models() -> None:
+    """What loading a model has to say, its licence first of all, is for everybody to read."""
+    logger = logging.getLogger("streamgen.models")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
 
 
 def _run(arguments: Sequence[str]) -> int:

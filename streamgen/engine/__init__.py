@@ -14,7 +14,7 @@ __all__ = ["build_engine"]
 def build_engine(
     spec: ModelSpec, backend: str = "auto", threads: int = 0, *, wait_for_compilation: bool = True
 ) -> Engine:
-    """Load the model, choose the backend and return an engine that is ready for the default format.
+    """Load the model, choose the backend and return an engine that serves.
 
     Args:
         spec: what to load.
@@ -49,5 +49,6 @@ def build_engine(
     # session's frame may as well leave early. A GPU is idle most of the time with one row.
     max_batch = spec.max_batch or (1 if spec.device == "cpu" else 8)
     engine = Engine(model, chosen, report, max_batch, wait_for_compilation=wait_for_compilation)
-    engine.prepare(FrameFormat(width=model.spec.width, height=model.spec.height))
+    format = FrameFormat(width=model.spec.width, height=model.spec.height)
+    engine.prepare(format, wait=wait_for_compilation or chosen.quick_to_compile)
     return engine

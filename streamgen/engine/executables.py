@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from streamgen.backends.base import Backend, Compiled, Function
 from streamgen.engine.whole_frame import empty_prompt, frame_example, whole_frame
-from streamgen.models.base import Model
+from streamgen.models.base import Conditioning, Model
 from streamgen.settings import FrameFormat
 
 __all__ = ["Executables", "Shape", "example_inputs"]
@@ -63,19 +63,20 @@ class Executables:
         self._model = model
         self._backend = backend
         self._stand_in = stand_in
+        # Encoded here, on the caller's thread: a model encodes on one thread only, and compiling has its own.
+        self._prompt = empty_prompt(model)
         self._by_shape: OrderedDict[Shape, Future[Any]] = OrderedDict()
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
 
     def prepare(self, format: FrameFormat, batches: tuple[int, ...]) -> list[Future[Any]]:
         """Begin compiling for ``format`` at each batch size. Shapes that are known are not compiled again, unless that
         failed."""
-        shapes = [Shape(part, batch, format.height, format.width) for batch in batches for part in _parts(self._model)]
-        if self._backend.captures_frames:
-            shapes += [
-                Shape("frame", batch, format.height, format.width, steps)
-                for batch in batches
-                for steps in range(1, self._model.spec.max_steps + 1)
-            ]
+        steps = range(1, self._model.spec.max_steps + 1) if self._backend.captures_frames else ()
+        shapes: list[Shape] = []
+        for batch in batches:  # the smallest first: one session is the usual case
+            size = (batch, format.height, format.width)
+            shapes += [Shape(part, *size) for part in _parts(self._model)]
+            shapes += [Shape("frame", *size, count) for count in steps]
         for shape in shapes:
             if shape in self._by_shape and _failed(self._by_shape[shape]):
                 del self._by_shape[shape]
@@ -97,6 +98,11 @@ class Executables:
         if self._stand_in is not None and not future.done():
             return None
         return None if _failed(future) else future.result()  # waits only where there is no stand-in
+
+    @property
+    def prompt_names(self) -> tuple[str, ...]:
+        """Names of the conditioning that a ``frame`` takes, in order."""
+        return tuple(self._prompt)
 
     def settle(self) -> None:
         """Where there is no stand-in, wait for all that is being compiled. Call it before taking ``exclusive``, which
@@ -137,7 +143,7 @@ class Executables:
 
     def _compile_part(self, shape: Shape) -> Compiled:
         network = _parts(self._model)[shape.part]
-        example = example_inputs(self._model, shape.batch, shape.height, shape.width, shape.part)
+        example = example_inputs(self._model, shape.batch, shape.height, shape.width, shape.part, prompt=self._prompt)
         return self._backend.compile(network, example)
 
     def _capture(self, shape: Shape) -> Function:
@@ -146,8 +152,9 @@ class Executables:
             part: self._by_shape[Shape(part, shape.batch, shape.height, shape.width)].result()
             for part in _parts(self._model)
         }
-        example = frame_example(self._model, shape.batch, shape.height, shape.width, shape.steps)
-        return self._backend.capture(whole_frame(self._model, parts, shape.steps), example, self.exclusive)
+        example = frame_example(self._model, shape.batch, shape.height, shape.width, shape.steps, prompt=self._prompt)
+        function = whole_frame(self._model, self.prompt_names, parts, shape.steps)
+        return self._backend.capture(function, example, self.exclusive)
 
 
 def _parts(model: Model) -> dict[str, nn.Module]:
@@ -160,8 +167,13 @@ def _failed(future: Future[Any]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is not None
 
 
-def example_inputs(model: Model, batch: int, height: int, width: int, part: str = "denoise") -> tuple[Tensor, ...]:
-    """Inputs of one part's exact shapes, with harmless values."""
+def example_inputs(
+    model: Model, batch: int, height: int, width: int, part: str = "denoise", *, prompt: Conditioning | None = None
+) -> tuple[Tensor, ...]:
+    """Inputs of one part's exact shapes, with harmless values.
+
+    ``prompt``: the model's ``empty_prompt``, where it is at hand.
+    """
     device = model.spec.device
     pixels = torch.zeros((batch, 3, height, width), device=device)
     if part == "encode":
@@ -169,7 +181,7 @@ def example_inputs(model: Model, batch: int, height: int, width: int, part: str 
     latents = torch.zeros((batch, *model.latent_shape(height, width)), device=device)
     if part == "decode":
         return (latents,)
-    cond = {name: tensor.expand(batch, *tensor.shape) for name, tensor in empty_prompt(model).items()}
+    cond = {name: tensor.expand(batch, *tensor.shape) for name, tensor in (prompt or empty_prompt(model)).items()}
     cond |= model.source_conditioning(pixels, latents)
     t = torch.full((batch,), model.schedule.timesteps(1, 1.0)[0], device=device)
     return latents, t, *(cond[name].contiguous() for name in model.conditioning_names)

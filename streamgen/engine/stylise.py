@@ -14,7 +14,6 @@ from streamgen.engine.fit import normalise, quantise
 from streamgen.engine.lanes import Lane, Row, finish, guidance_scale, lanes_of, stack_conditioning, stack_lanes
 from streamgen.engine.pipeline import Waiting
 from streamgen.engine.sampler import SAMPLERS, sample, stack_rows
-from streamgen.engine.whole_frame import frame_conditioning
 from streamgen.frames import Frame
 from streamgen.models.base import Conditioning, Model
 from streamgen.settings import FrameFormat
@@ -50,7 +49,6 @@ class Stylist:
         self._model = model
         self._executables = executables
         self._buckets = tuple(buckets)
-        self._prompt_names = frame_conditioning(model)
 
     def stylise(self, rows: Sequence[Row], pixels: Tensor) -> Pictures:
         """Compute one frame of each row.
@@ -76,7 +74,7 @@ class Stylist:
             noise,
             levels,
             scale,
-            *(stack_rows([row.cond[name] for row in rows]) for name in self._prompt_names),
+            *(stack_rows([row.cond[name] for row in rows]) for name in self._executables.prompt_names),
         ]
 
     def _in_parts(self, rows: Sequence[Row], pixels: Tensor) -> Pictures:

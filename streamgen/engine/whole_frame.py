@@ -17,17 +17,16 @@ from streamgen.engine.sampler import SAMPLERS, Guidance, Lanes, sample
 from streamgen.models.base import Conditioning, Model
 from streamgen.settings import StreamSettings
 
-__all__ = ["empty_prompt", "frame_conditioning", "frame_example", "whole_frame"]
+__all__ = ["empty_prompt", "frame_example", "whole_frame"]
 
 
-def whole_frame(model: Model, parts: Mapping[str, Compiled], steps: int) -> Function:
+def whole_frame(model: Model, names: Sequence[str], parts: Mapping[str, Compiled], steps: int) -> Function:
     """The function (pixels, noise, levels, scale, *prompt) -> (pictures, ).
 
     Its arguments, in order: pixels uint8 [B, H, W, 3] that fit already; noise [B, S, C, h, w]; levels [B, S]; the
-    guidance scale [B]; then the prompt's conditioning in the order of ``frame_conditioning``. Its result: uint8
-    [B, H, W, 3].
+    guidance scale [B]; then the conditioning called ``names``, which is all but what is made from the frame. Its
+    result: uint8 [B, H, W, 3].
     """
-    names = frame_conditioning(model)
 
     def compute(pixels: Tensor, noise: Tensor, levels: Tensor, scale: Tensor, *prompt: Tensor) -> tuple[Tensor, ...]:
         frames = normalise(pixels.permute(0, 3, 1, 2))
@@ -48,19 +47,20 @@ def whole_frame(model: Model, parts: Mapping[str, Compiled], steps: int) -> Func
     return torch.inference_mode()(compute)
 
 
-def frame_conditioning(model: Model) -> tuple[str, ...]:
-    """Names of the conditioning tensors that come from prompt and settings, in the order ``whole_frame`` takes them."""
-    return tuple(empty_prompt(model))
+def frame_example(
+    model: Model, batch: int, height: int, width: int, steps: int, *, prompt: Conditioning | None = None
+) -> tuple[Tensor, ...]:
+    """Arguments of ``whole_frame``'s exact shapes, with harmless values.
 
-
-def frame_example(model: Model, batch: int, height: int, width: int, steps: int) -> tuple[Tensor, ...]:
-    """Arguments of ``whole_frame``'s exact shapes, with harmless values."""
+    ``prompt``: the model's ``empty_prompt``, where it is at hand.
+    """
     device = model.spec.device
     pixels = torch.zeros((batch, height, width, 3), dtype=torch.uint8)
     noise = torch.zeros((batch, steps, *model.latent_shape(height, width)), device=device)
     levels = torch.tensor([model.schedule.timesteps(steps, 1.0)] * batch)
-    prompt = [tensor.expand(batch, *tensor.shape).contiguous() for tensor in empty_prompt(model).values()]
-    return pixels, noise, levels, torch.ones(batch), *prompt
+    prompt = prompt or empty_prompt(model)
+    rows = [tensor.expand(batch, *tensor.shape).contiguous() for tensor in prompt.values()]
+    return pixels, noise, levels, torch.ones(batch), *rows
 
 
 def empty_prompt(model: Model) -> Conditioning:

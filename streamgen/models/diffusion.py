@@ -81,6 +81,9 @@ class DiffusionModel(Model):
         self.spec = spec
         self.dtype = spec.dtype
         self.pipe = pipe
+        if self.dtype == "float16" and pipe.vae.config.get("force_upcast", False):
+            _LOG.info("the VAE computes in float32, because it overflows in float16; --vae names a smaller one")
+            pipe.vae.float()
         self.encoder, self.decoder = Encoder(pipe.vae), Decoder(pipe.vae)
         self.loras = {lora.name: lora.weight for lora in spec.loras if not lora.fused}
         self.lora_scales = LoraScales()
@@ -153,30 +156,34 @@ class Encoder(nn.Module):
     A variational encoder gives its mean: a sample of it would be new noise in every frame.
     """
 
+    casts_inputs = True
+
     def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
 
     def forward(self, pixels: Tensor) -> Tensor:
-        encoded = self.vae.encode(pixels)
+        encoded = self.vae.encode(pixels.to(self.vae.dtype, memory_format=torch.channels_last))
         if hasattr(encoded, "latent_dist"):
-            latents = encoded.latent_dist.mode()
+            latents: Tensor = encoded.latent_dist.mode()
         else:
             latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent
-        scaled: Tensor = latents * self.vae.config.scaling_factor
-        return scaled
+        return latents.float() * float(self.vae.config.scaling_factor)
 
 
 class Decoder(nn.Module):
     """Scaled latents [B, C, h, w] to pixels [B, 3, H, W], nominally in [-1, 1]."""
+
+    casts_inputs = True
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
 
     def forward(self, latents: Tensor) -> Tensor:
-        pixels: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
-        return pixels
+        scaled = (latents / self.vae.config.scaling_factor).to(self.vae.dtype, memory_format=torch.channels_last)
+        pixels: Tensor = self.vae.decode(scaled, return_dict=False)[0]
+        return pixels.float()
 
 
 def choose_scheduler(asked: str, pipe: Any) -> Scheduler:
