@@ -1,5 +1,6 @@
 # docker build -t streamgen .                          CPU
-# docker build -t streamgen --build-arg DEVICE=cuda .  NVIDIA; needs the NVIDIA container toolkit to run
+# docker build -t streamgen --build-arg DEVICE=cuda .  NVIDIA, with what SD-Turbo and its kin need; running it takes the
+#                                                      NVIDIA container toolkit
 #
 # The server binds the loopback address, so share the host's network: docker run --rm --network host --shm-size 1g streamgen
 # docs/deploy.md says why, and what else to know.
@@ -16,7 +17,8 @@ RUN torch="$(grep '^torch==' constraints.txt)" \
  && if [ "$DEVICE" = cpu ]; then pip install --no-deps --index-url "$TORCH_INDEX" "$torch"; fi \
  && pip install --constraint constraints.txt "$torch"
 COPY . .
-RUN pip install --constraint constraints.txt ".[server]" && rm -rf /src/* \
+RUN if [ "$DEVICE" = cuda ]; then extras=server,diffusers; else extras=server; fi \
+ && pip install --constraint constraints.txt ".[$extras]" && rm -rf /src/* \
  && useradd --create-home --uid 10001 streamgen
 
 USER streamgen

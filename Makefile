@@ -1,6 +1,7 @@
 # streamgen: `make run` shows a stylised camera, `make test` is everything CI runs.
 #
 #   make run [PORT=8188] [ARGS="--backend eager"]   install what is needed once, then serve
+#   make run DIFFUSERS=1 ARGS="--model stabilityai/sd-turbo --device cuda"
 #   make test [BROWSER=0]                           style, types, node tests, pytest (BROWSER=0 leaves Chromium out)
 #   make style | types | bench | clean
 #
@@ -14,6 +15,7 @@ PORT ?= 8188
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TYPESCRIPT ?= 5.9.3
 BROWSER ?= 1
+DIFFUSERS ?= 0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -23,9 +25,9 @@ export TORCH_INDEX CPU
 .PHONY: help run test style types node-test bench clean
 
 help:
-	@sed -n "2,14s/^#  */  /p" Makefile
+	@sed -n "2,15s/^#  */  /p" Makefile
 
-run: $(VENV)/.server
+run: $(VENV)/.server $(if $(filter 1,$(DIFFUSERS)),$(VENV)/.diffusers)
 	@exec $(BIN)/streamgen serve --port $(PORT) $(ARGS)
 
 test: style types node-test
@@ -67,9 +69,13 @@ $(VENV)/.server: pyproject.toml constraints.txt $(VENV)/.torch
 	$(PIP) install --constraint constraints.txt --editable ".[server]"
 	@touch $@
 
+$(VENV)/.diffusers: $(VENV)/.server
+	$(PIP) install --constraint constraints.txt --editable ".[server,diffusers]"
+	@touch $@
+
 $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.torch
 	$(PIP) install --constraint constraints.txt --editable ".[server,train,dev]"
-	@touch $@ $(VENV)/.server
+	@touch $@ $(VENV)/.server $(VENV)/.diffusers
 
 $(VENV)/.node: Makefile | $(BIN)/python
 	@command -v npm >/dev/null || { echo "the type check of web/js needs node 20 or later with npm" >&2; exit 1; }
