@@ -140,8 +140,8 @@ class DiffusionModel(Model):
     @torch.no_grad()  # and not in inference mode, or a captured frame could not tell that a prompt has not changed
     def encode_prompt(self, text: str, loras: Mapping[str, float]) -> Conditioning:
         set_text_weights(self.pipe, loras)
-        with self.lora_scales.at(torch.tensor([[loras[name] for name in self.loras]], device=self.spec.device)):
-            return {name: tensor[0] for name, tensor in self.encode_text(text).items()}
+        self.lora_scales.rows = torch.tensor([[loras[name] for name in self.loras]], device=self.spec.device)
+        return {name: tensor[0] for name, tensor in self.encode_text(text).items()}
 
     def live_conditioning(self, settings: StreamSettings) -> Conditioning:
         if not self.loras:
@@ -163,11 +163,9 @@ class Encoder(nn.Module):
         self.vae = vae
 
     def forward(self, pixels: Tensor) -> Tensor:
-        encoded = self.vae.encode(pixels.to(self.vae.dtype, memory_format=torch.channels_last))
-        if hasattr(encoded, "latent_dist"):
-            latents: Tensor = encoded.latent_dist.mode()
-        else:
-            latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent
+        # Tuples and not diffusers' output objects, which torch.compile would have to leave the graph for.
+        encoded = self.vae.encode(pixels.to(self.vae.dtype, memory_format=torch.channels_last), return_dict=False)[0]
+        latents: Tensor = encoded if isinstance(encoded, Tensor) else encoded.mode()
         return latents.float() * float(self.vae.config.scaling_factor)
 
 

@@ -7,8 +7,7 @@ as a tensor. So another weight is a value and not a new graph, and no session se
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -22,19 +21,11 @@ __all__ = ["LoraScales", "RowLora", "add_fused", "add_live", "replace_layers", "
 
 
 class LoraScales:
-    """The weights in force while a network runs: [B, N], a column for each LoRA. Set for the call, gone after it."""
+    """The weights in force while a network runs: [B, N], a column for each LoRA. Set before every call of a network,
+    which is never called by two threads."""
 
     def __init__(self) -> None:
         self.rows: Tensor | None = None
-
-    @contextmanager
-    def at(self, rows: Tensor) -> Iterator[None]:
-        """Put ``rows`` [B, N] in force."""
-        self.rows = rows
-        try:
-            yield
-        finally:
-            self.rows = None
 
 
 class RowLora(nn.Module):
@@ -61,7 +52,7 @@ class RowLora(nn.Module):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         rows = self._scales.rows
-        assert rows is not None, "the network was called outside of LoraScales.at"
+        assert rows is not None, "a network was called without weights for its LoRAs"
         inner = self.down(x)
         scale = rows[:, self.columns].to(inner.dtype)  # [B, R]
         if inner.dim() == 4:

@@ -91,15 +91,16 @@ class DenoisingTransformer(nn.Module):
         s = flow.view(-1, 1, 1, 1)
         norm = torch.sqrt(s**2 + (1 - s) ** 2)
         scaled = (x_t * norm).to(kind)
-        with self._lora_scales.at(given.get("lora", x_t)):
-            velocity = self.transformer(
-                scaled,
-                encoder_hidden_states=given["text"].to(kind),
-                encoder_attention_mask=(given["mask"] > 0).to(kind),  # a blend sees the words of all its prompts
-                guidance=given["guidance"].to(kind),
-                timestep=flow,
-                return_dict=False,
-            )[0].float()
+        if "lora" in given:
+            self._lora_scales.rows = given["lora"]
+        velocity = self.transformer(
+            scaled,
+            encoder_hidden_states=given["text"].to(kind),
+            encoder_attention_mask=(given["mask"] > 0).to(kind),  # a blend sees the words of all its prompts
+            guidance=given["guidance"].to(kind),
+            timestep=flow,
+            return_dict=False,
+        )[0].float()
         trig = ((1 - 2 * s) * scaled.float() + (1 - 2 * s + 2 * s**2) * velocity) / norm
         x_0: Tensor = cosine * x_t - sine * trig
         return x_0

@@ -188,15 +188,11 @@ class DenoisingUNet(nn.Module):
             scale = given["reference_scale"].to(x_t.dtype).view(-1, 1, 1)
             image = given["image_keys_values"]
             keys_values = torch.cat([keys_values, torch.where(self.image_values, image * scale, image)], dim=1)
-        with self._lora_scales.at(given.get("lora", x_t)):
-            predicted: Tensor = self.unet(
-                x_t,
-                t,
-                keys_values,
-                timestep_cond=given.get("guidance_embedding"),
-                **arguments,
-                **residuals,
-            )[0]
+        if "lora" in given:
+            self._lora_scales.rows = given["lora"]
+        predicted: Tensor = self.unet(
+            x_t, t, keys_values, timestep_cond=given.get("guidance_embedding"), **arguments, **residuals
+        )[0]
         return predicted
 
     def _x_0(self, x_t: Tensor, t: Tensor, predicted: Tensor) -> Tensor:

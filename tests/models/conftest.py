@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from tests.models import pipelines
 
@@ -33,3 +35,39 @@ sd_v_folder = _folder_of(pipelines.sd_v_prediction)
 sdxl_turbo_folder = _folder_of(pipelines.sdxl_turbo)
 sana_folder = _folder_of(pipelines.sana_sprint)
 taesd_folder = _folder_of(pipelines.taesd)
+
+
+@pytest.fixture(scope="session")
+def lora_files(sd_turbo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two LoRAs with random weights, as peft and diffusers write them: ``ink`` reaches the text encoder too."""
+    from diffusers import StableDiffusionPipeline
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    folder = tmp_path_factory.mktemp("loras")
+    files = {}
+    for index, (name, targets) in enumerate(
+        {"ink": ["to_q", "to_k", "to_v", "conv1"], "oil": ["to_out.0", "to_v"]}.items()
+    ):
+        torch.manual_seed(index)
+        pipe = StableDiffusionPipeline.from_pretrained(sd_turbo_folder, dtype=torch.float32)
+        config: Any = LoraConfig(r=4 + index, lora_alpha=3, target_modules=targets, init_lora_weights=False)
+        pipe.unet.add_adapter(config)
+        text = None
+        if name == "ink":
+            pipe.text_encoder.add_adapter(LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+            text = get_peft_model_state_dict(pipe.text_encoder)
+        StableDiffusionPipeline.save_lora_weights(
+            folder,
+            unet_lora_layers=get_peft_model_state_dict(pipe.unet),
+            text_encoder_lora_layers=text,
+            weight_name=f"{name}.safetensors",
+        )
+        files[name] = folder / f"{name}.safetensors"
+    return files
+
+
+@pytest.fixture(scope="session")
+def lora_file(lora_files: dict[str, Path]) -> Path:
+    """One of them."""
+    return lora_files["ink"]
