@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.models import pipelines
 
@@ -71,3 +72,35 @@ def lora_files(sd_turbo_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 def lora_file(lora_files: dict[str, Path]) -> Path:
     """One of them."""
     return lora_files["ink"]
+
+
+@pytest.fixture(scope="session")
+def ip_adapter_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain IP-Adapter for the tiny UNet, with the CLIP image encoder beside it."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    folder = tmp_path_factory.mktemp("ip-adapter")
+    torch.manual_seed(4)
+    config: Any = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8,
+        projection_dim=16,
+    )  # fmt: skip
+    CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder")
+    tensors = {
+        "image_proj.proj.weight": torch.randn(4 * 32, 16),
+        "image_proj.proj.bias": torch.zeros(4 * 32),
+        "image_proj.norm.weight": torch.ones(32),
+        "image_proj.norm.bias": torch.zeros(32),
+    }
+    for index, width in enumerate(_cross_attention_widths()):
+        for part in ("to_k_ip", "to_v_ip"):
+            tensors[f"ip_adapter.{2 * index + 1}.{part}.weight"] = torch.randn(width, 32)
+    save_file(tensors, folder / "adapter.safetensors")
+    return folder / "adapter.safetensors"
+
+
+def _cross_attention_widths() -> list[int]:
+    """Of the tiny UNet, in the order in which diffusers numbers its attention processors."""
+    unet = pipelines._unet()
+    names = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
+    return [unet.get_submodule(name.removesuffix(".processor")).inner_dim for name in names]

@@ -17,6 +17,7 @@ from streamgen.config import ModelSpec
 from streamgen.engine import build_engine
 from streamgen.engine.engine import Engine
 from streamgen.engine.select import BackendReport
+from streamgen.errors import SettingsError
 from streamgen.frames import Frame, Output, Pixels
 from streamgen.models import load_model
 from streamgen.settings import BlendEntry, FrameFormat, StreamSettings
@@ -146,3 +147,26 @@ def test_a_model_that_is_let_go_gives_its_memory_back(sd_turbo_folder: Path) -> 
     del engine
     devices.give_back_memory("cpu")
     assert network() is None and encoder() is None
+
+
+def test_a_reference_picture_steers_its_own_session_until_it_is_taken_away(
+    sd_turbo_folder: Path, ip_adapter_file: Path, picture: Pixels
+) -> None:
+    spec = ModelSpec(family=str(sd_turbo_folder), dtype="float32", vae="full", ip_adapter=str(ip_adapter_file))
+    backend = EagerBackend("cpu", "float32", 1)
+    engine = Engine(load_model(spec), backend, BackendReport("eager", "float32", ""), 4, wait_for_compilation=True)
+    for session in ("refers", "plain"):
+        engine.open(session, SMALL, StreamSettings(prompt="a cat", reference_scale=1.0))
+    engine.refer("refers", 255 - picture)
+    (_, refers), (_, plain) = engine.step([("refers", Frame(picture)), ("plain", Frame(picture))], 0.0)
+    assert isinstance(refers, Output) and isinstance(plain, Output)
+    assert np.abs(refers.pixels.astype(int) - plain.pixels.astype(int)).max() > 1
+    engine.refer("refers", None)
+    np.testing.assert_array_equal(pixels_of(engine, "refers", Frame(picture)), plain.pixels)
+    engine.close_all()
+
+
+def test_a_model_that_takes_no_reference_says_so(engine: Engine, picture: Pixels) -> None:
+    engine.open("a", SMALL, StreamSettings())
+    with pytest.raises(SettingsError, match="takes no reference picture"):
+        engine.refer("a", picture)

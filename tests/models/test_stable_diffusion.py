@@ -136,40 +136,6 @@ def test_a_controlnet_that_is_not_there_says_so(sd_turbo_folder: Path, tmp_path:
         load(sd_turbo_folder, controlnet=str(tmp_path), control="tea leaves")
 
 
-@pytest.fixture(scope="module")
-def ip_adapter_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain IP-Adapter for the tiny UNet, with the CLIP image encoder beside it."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    folder = tmp_path_factory.mktemp("ip-adapter")
-    torch.manual_seed(4)
-    config: Any = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8,
-        projection_dim=16,
-    )  # fmt: skip
-    CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder")
-    tensors = {
-        "image_proj.proj.weight": torch.randn(4 * 32, 16),
-        "image_proj.proj.bias": torch.zeros(4 * 32),
-        "image_proj.norm.weight": torch.ones(32),
-        "image_proj.norm.bias": torch.zeros(32),
-    }
-    for index, width in enumerate(_cross_attention_widths()):
-        for part in ("to_k_ip", "to_v_ip"):
-            tensors[f"ip_adapter.{2 * index + 1}.{part}.weight"] = torch.randn(width, 32)
-    save_file(tensors, folder / "adapter.safetensors")
-    return folder / "adapter.safetensors"
-
-
-def _cross_attention_widths() -> list[int]:
-    """Of the tiny UNet, in the order in which diffusers numbers its attention processors."""
-    from tests.models.pipelines import _unet
-
-    unet = _unet()
-    names = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
-    return [unet.get_submodule(name.removesuffix(".processor")).inner_dim for name in names]
-
-
 def test_a_reference_picture_steers_as_diffusers_ip_adapter_does(
     sd_turbo_folder: Path, ip_adapter_file: Path, pixels: Tensor
 ) -> None:
