@@ -15,7 +15,19 @@ from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
 
-from streamgen.errors import CodecError, ProtocolError, SessionError, SettingsError, StreamgenError, WorkerError
+from streamgen.codec import decode
+from streamgen.errors import (
+    BackendUnavailable,
+    CodecError,
+    ConfigError,
+    ProtocolError,
+    SessionError,
+    SettingsError,
+    StreamgenError,
+    WeightsError,
+    WorkerError,
+)
+from streamgen.frames import Output, Timing
 from streamgen.protocol import (
     SUBPROTOCOL,
     Ack,
@@ -26,6 +38,8 @@ from streamgen.protocol import (
     Hello,
     Pause,
     Paused,
+    Reformat,
+    Reformatted,
     Resume,
     Resumed,
     ServerMessage,
@@ -33,15 +47,17 @@ from streamgen.protocol import (
     SnapshotTaken,
     Stats,
     StatsReport,
+    Switch,
+    Switched,
     Update,
     Updated,
     WarningMessage,
     Welcome,
     parse_server_message,
 )
-from streamgen.wire import FrameHeader, Kind, pack_frame, parse_frame
+from streamgen.wire import Flags, FrameHeader, Kind, pack_frame, parse_frame
 
-__all__ = ["Answer", "Link", "Received", "Request", "SnapshotPicture"]
+__all__ = ["Answer", "Link", "News", "Received", "Request", "SnapshotPicture"]
 
 _LOG = logging.getLogger("streamgen.client")
 
@@ -80,10 +96,22 @@ _ERROR_KINDS: dict[str, type[StreamgenError]] = {
     "server_full": SessionError,
     "no_output_yet": SessionError,
     "too_many_updates": SessionError,
+    "superseded": SessionError,
+    "switch_pending": SessionError,
+    "switch_failed": WorkerError,
+    "worker_died": WorkerError,
+    "unknown_model": ConfigError,
+    "unknown_lora": ConfigError,
+    "backend_unavailable": BackendUnavailable,
+    "weights_missing": WeightsError,
+    "weights_corrupt": WeightsError,
+    "lora_unusable": WeightsError,
 }
 
-Answer = TypeVar("Answer", Updated, StatsReport, Paused, Resumed)
-Request = Update | Pause | Resume | Snapshot | Stats
+Answer = TypeVar("Answer", Updated, Reformatted, Switched, StatsReport, Paused, Resumed)
+Request = Update | Reformat | Switch | Pause | Resume | Snapshot | Stats
+News = Updated | Reformatted | Switched
+"""What a server says of a session without being asked, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +124,20 @@ class Received:
 
     @property
     def number(self) -> int:
-        """Which call of ``send`` it answers; for a viewer the publisher's own count."""
-        return self.link.numbers.get(self.header.source_seq, self.header.source_seq)
+        """Which call of ``send`` it answers; for a viewer, and in a prompt stream, the count of the wire."""
+        return self.link.number(self.header)
+
+    def decode(self) -> Output:
+        """The picture. Takes half a millisecond for each quarter of a megapixel."""
+        header = self.header
+        return Output(
+            pixels=decode(header.codec, self.payload, header.width, header.height),
+            seq=self.number,
+            captured_us=header.captured_us,
+            settings_rev=header.settings_rev,
+            timing=Timing(header.queue_us / 1000, header.engine_us / 1000, header.encode_us / 1000),
+            warm_up=Flags.WARM_UP in header.flags,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +158,13 @@ class Link:
         socket: ClientConnection,
         welcome: Welcome,
         on_output: Callable[[Received], None],
-        on_updated: Callable[[Updated], None],
+        on_news: Callable[[News], None],
     ) -> None:
         self.welcome = welcome
-        self.numbers: dict[int, int] = {}  # wire seq -> number of the send() call, the last _NUMBERS_KEPT
+        self._sent: dict[int, tuple[int, int]] = {}  # by wire seq: send() call and capture, the last _NUMBERS_KEPT
         self._socket = socket
         self._on_output = on_output
-        self._on_updated = on_updated
+        self._on_news = on_news
         self._window = CreditWindow(welcome.limits.credits)
         self._credit = asyncio.Event()
         self._credit.set()
@@ -141,7 +181,7 @@ class Link:
         hello: Hello,
         fresh: Hello,
         on_output: Callable[[Received], None],
-        on_updated: Callable[[Updated], None],
+        on_news: Callable[[News], None],
     ) -> Link:
         """Connect and say ``hello``; ``fresh`` is said instead when its resume token is not good any more.
 
@@ -164,7 +204,7 @@ class Link:
                 "unreachable", f"cannot connect to {url}: {error}; {hint}", retryable=retryable
             ) from error
         try:
-            return cls(socket, await _greet(socket, hello, fresh), on_output, on_updated)
+            return cls(socket, await _greet(socket, hello, fresh), on_output, on_news)
         except ConnectionClosed as error:
             raise _reason(error) from None
         except BaseException:
@@ -189,6 +229,12 @@ class Link:
                 answer.set_exception(lost)
         return error
 
+    def number(self, header: FrameHeader) -> int:
+        """Which call of ``send`` an output was made from, or its own count when it was made from none: the time of
+        capture tells a frame that was sent from one of a prompt stream with the same number."""
+        number, captured_us = self._sent.get(header.source_seq, (0, -1))
+        return number if captured_us == header.captured_us else header.source_seq
+
     async def credit(self) -> None:
         """Wait until another frame may be sent."""
         await self._credit.wait()
@@ -201,9 +247,9 @@ class Link:
         """
         seq = self._seq
         self._seq = (seq + 1) & 0xFFFFFFFF
-        self.numbers[seq] = number
-        if len(self.numbers) > _NUMBERS_KEPT:
-            del self.numbers[next(iter(self.numbers))]
+        self._sent[seq] = (number, header.captured_us)
+        if len(self._sent) > _NUMBERS_KEPT:
+            del self._sent[next(iter(self._sent))]
         self._window.sent(seq)
         if not self._window.open:
             self._credit.clear()
@@ -282,8 +328,8 @@ class Link:
                 _LOG.warning("%s: %s", code, text)
             case SnapshotTaken():
                 self._announced = message
-            case Updated():
-                self._on_updated(message)
+            case Updated() | Reformatted() | Switched():
+                self._on_news(message)
         self._answer(message)
 
     def _answer(self, message: ServerMessage) -> None:
@@ -305,9 +351,8 @@ class Link:
             return
         announced, self._announced = self._announced, None
         picture = self._snapshots.get((announced.ref if announced else None) or "")
-        number = self.numbers.get(header.source_seq, header.source_seq)
         if picture is not None and not picture.done():
-            picture.set_result(SnapshotPicture(bytes(payload), number, header.width, header.height))
+            picture.set_result(SnapshotPicture(bytes(payload), self.number(header), header.width, header.height))
 
 
 async def _greet(socket: ClientConnection, hello: Hello, fresh: Hello) -> Welcome:

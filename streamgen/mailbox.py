@@ -17,14 +17,18 @@ __all__ = ["Note", "SharedSlot", "Taken"]
 
 _BUFFERS = 3  # one being written, one being read, one holding the newest
 _CONTROL = struct.Struct("<qqq")  # newest buffer or -1, buffer being read or -1, pictures replaced unseen
-_NOTE = struct.Struct("<IIQQdIddB")
+_NOTE = struct.Struct("<IIQQdIddBI")
 _NOTE_BYTES = 64
 _LOCK_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What travels with a picture: the fields of ``Frame`` on the way in, of ``Output`` on the way out."""
+    """What travels with a picture: the fields of ``Frame`` on the way in, of ``Output`` on the way out.
+
+    ``format_rev`` says which of a session's formats an output has: replacing an older one, it may arrive before the
+    report that its format is in force.
+    """
 
     seq: int = 0
     captured_us: int = 0
@@ -33,6 +37,7 @@ class Note:
     queued_ms: float = 0.0
     engine_ms: float = 0.0
     warm_up: bool = False
+    format_rev: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +138,17 @@ class SharedSlot:
             note.queued_ms,
             note.engine_ms,
             note.warm_up,
+            note.format_rev,
         )
         np.ndarray(pixels.shape, np.uint8, self._buf, at + _NOTE_BYTES)[:] = pixels
 
     def _read_buffer(self, buffer: int) -> tuple[Pixels, Note]:
         at = 64 + buffer * self._stride
-        height, packed, seq, captured_us, received_s, rev, queued_ms, engine_ms, warm_up = _NOTE.unpack_from(
-            self._buf, at
-        )
+        height, packed, *note = _NOTE.unpack_from(self._buf, at)
+        seq, captured_us, received_s, rev, queued_ms, engine_ms, warm_up, format_rev = note
         shape = (height, packed >> 4, packed & 15)
         pixels = np.ndarray(shape, np.uint8, self._buf, at + _NOTE_BYTES).copy()
-        return pixels, Note(seq, captured_us, received_s, rev, queued_ms, engine_ms, bool(warm_up))
+        return pixels, Note(seq, captured_us, received_s, rev, queued_ms, engine_ms, bool(warm_up), format_rev)
 
     @property
     def _buf(self) -> Any:

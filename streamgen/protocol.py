@@ -32,6 +32,8 @@ __all__ = [
     "Limits",
     "Pause",
     "Paused",
+    "Reformat",
+    "Reformatted",
     "Resume",
     "Resumed",
     "ServerMessage",
@@ -39,6 +41,8 @@ __all__ = [
     "SnapshotTaken",
     "Stats",
     "StatsReport",
+    "Switch",
+    "Switched",
     "Update",
     "Updated",
     "WarningMessage",
@@ -112,6 +116,23 @@ class Update(_Request):
     settings: dict[str, Any]
 
 
+class Reformat(_Request):
+    """Make outputs of another size or fit; those fields not named stay. The old format goes on until it is ready."""
+
+    type: Literal["reformat"] = "reformat"
+    format: dict[str, Any]
+
+
+class Switch(_Request):
+    """Load another of the server's models, or this one with other LoRAs, for every session there is."""
+
+    type: Literal["switch"] = "switch"
+    model: Annotated[str, Field(max_length=256)]
+    """One of ``welcome.models``."""
+    loras: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=16)] | None = None
+    """Which of the model's LoRAs to load, by name; None for all of them."""
+
+
 class Pause(_Request):
     """Publisher: stop computing. Viewer: stop sending to me."""
 
@@ -172,6 +193,12 @@ class Welcome(_Message):
     model: str
     styles: tuple[str, ...] = ()
     """Prompts the model is sure to know; () when it takes any text."""
+    unused: tuple[str, ...] = ()
+    """Settings that change nothing with this model."""
+    loras: dict[str, float] = Field(default_factory=dict)
+    """LoRAs whose weight may be set, with the weight each was loaded with."""
+    models: tuple[str, ...] = ()
+    """What ``switch`` may name."""
     format: FrameFormat
     settings: StreamSettings
     rev: int
@@ -189,6 +216,27 @@ class Updated(_Message):
     """0 to 1: how well the model knows the prompt; None when it cannot tell."""
     styles: dict[str, float] = Field(default_factory=dict)
     """The styles the prompt was read as, with weights that sum to 1."""
+    ref: str | None = None
+
+
+class Reformatted(_Message):
+    """Outputs have this format from now on; sent to the publisher and to every viewer of the session."""
+
+    type: Literal["reformatted"] = "reformatted"
+    format: FrameFormat
+    ref: str | None = None
+
+
+class Switched(_Message):
+    """Another model computes from now on; sent to everybody on the server. The fields are those of ``welcome``."""
+
+    type: Literal["switched"] = "switched"
+    model: str
+    styles: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    loras: dict[str, float] = Field(default_factory=dict)
+    backend: str
+    device: str
     ref: str | None = None
 
 
@@ -255,9 +303,20 @@ class ErrorMessage(_Message):
         return cls(code=error.code, message=error.message, retryable=error.retryable, field=error.field, ref=ref)
 
 
-ClientMessage = Hello | Update | Pause | Resume | Snapshot | Stats | Ack | Bye
+ClientMessage = Hello | Update | Reformat | Switch | Pause | Resume | Snapshot | Stats | Ack | Bye
 ServerMessage = (
-    Welcome | Updated | Paused | Resumed | SnapshotTaken | StatsReport | Ack | WarningMessage | ErrorMessage | Bye
+    Welcome
+    | Updated
+    | Reformatted
+    | Switched
+    | Paused
+    | Resumed
+    | SnapshotTaken
+    | StatsReport
+    | Ack
+    | WarningMessage
+    | ErrorMessage
+    | Bye
 )
 _T = TypeVar("_T")
 _CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])

@@ -31,7 +31,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-TYPES = ("hello", "update", "pause", "resume", "snapshot", "stats", "ack", "bye")
+TYPES = ("hello", "update", "reformat", "switch", "pause", "resume", "snapshot", "stats", "ack", "bye")
 
 
 def golden_messages(group: str) -> Any:
@@ -74,7 +74,11 @@ def test_any_text_is_a_message_or_a_protocol_error(text: str) -> None:
         assert error.code in {"invalid_json", "unknown_type", "invalid_message"}
 
 
-@given(JSON, st.sampled_from(TYPES), st.dictionaries(st.sampled_from(("seq", "settings", "ref", "role", "x")), JSON))
+@given(
+    JSON,
+    st.sampled_from(TYPES),
+    st.dictionaries(st.sampled_from(("seq", "settings", "ref", "format", "loras", "x")), JSON),
+)
 def test_any_json_is_a_message_or_a_protocol_error(value: Any, kind: str, fields: dict[str, Any]) -> None:
     test_any_text_is_a_message_or_a_protocol_error.hypothesis.inner_test(json.dumps(value))  # type: ignore[attr-defined]
     test_any_text_is_a_message_or_a_protocol_error.hypothesis.inner_test(  # type: ignore[attr-defined]

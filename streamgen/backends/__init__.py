@@ -16,6 +16,9 @@ BACKENDS: dict[str, str] = {
     "eager": "streamgen.backends.eager:EagerBackend",
     "openvino": "streamgen.backends.openvino:OpenVinoBackend",
     "inductor": "streamgen.backends.inductor:InductorBackend",
+    "cuda-graph": "streamgen.backends.cuda_graph:CudaGraphBackend",
+    "tensorrt": "streamgen.backends.tensorrt:TensorRtBackend",
+    "stable-fast": "streamgen.backends.stable_fast:StableFastBackend",
 }
 """Backend name to ``module:class``. The module is imported when the backend is asked for."""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +20,8 @@ from streamgen.engine.conditioning import PromptCache, Transition, read_prompts
 from streamgen.engine.executables import Executables
 from streamgen.engine.fit import download, upload
 from streamgen.engine.lanes import Row
+from streamgen.engine.limits import check_settings, fit_settings
+from streamgen.engine.pipeline import Pipeline
 from streamgen.engine.select import BackendReport
 from streamgen.engine.state import NoiseTravel, StreamState
 from streamgen.engine.stylise import Stylist
@@ -25,6 +31,10 @@ from streamgen.models.base import Model
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 
 __all__ = ["Engine", "Skipped"]
+
+_RECORDING: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""By device. Two engines share a device while one is loaded to take over from the other, and neither may compute on it
+while the other records a CUDA graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,31 @@ class Skipped:
 
     seq: int
     reason: str
+
+
+@dataclass(slots=True)
+class _NextFormat:
+    """A format that is being prepared; it can be taken over when the networks in ``waits_for`` are ready or failed."""
+
+    format: FrameFormat
+    waits_for: list[Future[Any]]
+
+
+@dataclass(slots=True)
+class _Open:
+    """An open session.
+
+    Args:
+        state: its tensors and settings.
+        since_s: the clock when its seed began to travel.
+        reference: the picture that it is steered by, uint8 [H, W, 3]; another model has to look at it anew.
+        next: the format that it will have.
+    """
+
+    state: StreamState
+    since_s: float
+    reference: Pixels | None = None
+    next: _NextFormat | None = None
 
 
 class Engine:
@@ -61,10 +96,11 @@ class Engine:
         self.report = report
         self.max_batch = max_batch
         self._buckets = (*(size for size in (1, 2, 4, 8, 16, 32) if size < max_batch), max_batch)
-        self._sessions: dict[str, StreamState] = {}
+        self._sessions: dict[str, _Open] = {}
         self._prompts = PromptCache(model)
         stand_in = None if wait_for_compilation else _stand_in(model, backend)
         self._executables = Executables(model, backend, stand_in)
+        self._executables.exclusive = _RECORDING[model.spec.device]
         self._stylist = Stylist(model, self._executables, self._buckets)
 
     @property
@@ -78,32 +114,54 @@ class Engine:
         """Names of the open sessions."""
         return tuple(self._sessions)
 
-    def prepare(self, format: FrameFormat) -> None:
-        """Compile for ``format`` at every batch size and wait for it."""
-        for future in self._executables.prepare(format, self._buckets):
-            future.result()
+    @property
+    def formats(self) -> set[FrameFormat]:
+        """Formats in use and those being prepared."""
+        entries = self._sessions.values()
+        return {entry.state.format for entry in entries} | {entry.next.format for entry in entries if entry.next}
 
-    def open(self, session: str, format: FrameFormat, settings: StreamSettings, rev: int = 0) -> Reading | None:
+    def prepare(self, format: FrameFormat, *, wait: bool = True) -> None:
+        """Compile for ``format`` at every batch size, and wait for it unless told otherwise."""
+        for future in self._executables.prepare(format, self._buckets):
+            if wait:
+                future.result()
+
+    def open(
+        self, session: str, format: FrameFormat, settings: StreamSettings, rev: int = 0, since_s: float = 0.0
+    ) -> Reading | None:
         """Begin a session, or begin it anew with another format, and return how its prompt was read.
+
+        ``since_s`` is the clock when its seed begins to travel.
 
         Raises:
             SettingsError: ``invalid_settings`` when the model allows fewer steps, or has no LoRA of that name.
         """
+        reading = self._open(session, format, settings, rev, since_s)
+        self._executables.keep(self.formats)
+        return reading
+
+    def _open(
+        self, session: str, format: FrameFormat, settings: StreamSettings, rev: int, since_s: float
+    ) -> Reading | None:
         self._check(settings)
         cond = self._prompts.encode(settings)
-        self._sessions[session] = StreamState(
+        state = StreamState(
             format,
             settings,
             rev,
-            self._noise(settings, format, 0.0),
+            self._noise(settings, format, since_s),
             Transition(cond, cond),
             self._prompts.encode_negative(settings),
             self.model.live_conditioning(settings),
             self.model.reference_conditioning(None),
         )
+        self._sessions[session] = _Open(state, since_s)
         self._executables.prepare(format, self._buckets)
-        self._executables.keep(state.format for state in self._sessions.values())
         return read_prompts(self.model, settings)
+
+    def fit(self, settings: StreamSettings) -> StreamSettings:
+        """The nearest settings that this model can do."""
+        return fit_settings(settings, self.model.spec.max_steps, self.model.loras)
 
     def update(self, session: str, settings: StreamSettings, rev: int, now_s: float = 0.0) -> Reading | None:
         """Put ``settings`` in force from the next frame on and return how the prompt was read.
@@ -112,14 +170,16 @@ class Engine:
             SessionError: ``no_such_session``.
             SettingsError: as ``open``; the settings in force stay.
         """
-        state = self._state(session)
+        entry = self._entry(session)
         self._check(settings)
+        state = entry.state
         former = state.settings
         if (settings.weighted_prompts(), settings.loras) != (former.weighted_prompts(), former.loras):
             start, end = state.transition.at(now_s), self._prompts.encode(settings)
             state.transition = Transition(start, end, now_s, settings.transition_ms / 1000)
         if (settings.seed, settings.seed_speed) != (former.seed, former.seed_speed):
             state.noise = self._noise(settings, state.format, now_s)
+            entry.since_s = now_s
         state.negative = self._prompts.encode_negative(settings)
         state.live = self.model.live_conditioning(settings)
         state.seen = None  # the picture changes, whatever the frame does
@@ -133,16 +193,83 @@ class Engine:
             SessionError: ``no_such_session``.
             SettingsError: ``no_reference`` when the model takes none.
         """
-        state = self._state(session)
+        entry = self._entry(session)
         if not self.model.takes_reference:
             raise SettingsError("no_reference", "this model takes no reference picture")
-        state.reference = self.model.reference_conditioning(pixels)
-        state.seen = None
+        entry.state.reference = self.model.reference_conditioning(pixels)
+        entry.state.seen = None
+        entry.reference = pixels
+
+    def reformat(self, session: str, format: FrameFormat, on_progress: Callable[[], None]) -> None:
+        """Begin to prepare another format, instead of one that is being prepared. The session goes on in its present
+        one: ask ``ready_formats`` between steps, and then call ``take_format``.
+
+        Args:
+            on_progress: called whenever it is worth asking, on another thread or on this one.
+
+        Raises:
+            SessionError: ``no_such_session``.
+        """
+        entry = self._entry(session)
+        # Ready means: for as many sessions as there are. Larger batches can be compiled later.
+        count = next((i for i, size in enumerate(self._buckets, 1) if size >= len(self._sessions)), len(self._buckets))
+        futures = self._executables.prepare(format, self._buckets[:count])
+        self._executables.prepare(format, self._buckets)
+        entry.next = _NextFormat(format, futures)
+        self._executables.keep(self.formats)
+        for future in futures:
+            future.add_done_callback(lambda _: on_progress())
+
+    @property
+    def ready_formats(self) -> tuple[str, ...]:
+        """Sessions whose next format can be taken over."""
+        return tuple(
+            session
+            for session, entry in self._sessions.items()
+            if entry.next is not None and all(future.done() for future in entry.next.waits_for)
+        )
+
+    def take_format(self, session: str) -> None:
+        """Make the session's frames in its next format from now on. What is under way in the present one is lost;
+        settings, transition and the seed's travel go on."""
+        entry = self._entry(session)
+        following, entry.next = entry.next, None
+        if following is None:
+            return
+        state = entry.state
+        state.noise = self._noise(state.settings, following.format, entry.since_s)
+        state.format = following.format
+        state.pipeline, state.last, state.seen = Pipeline(), None, None
+        self._executables.keep(self.formats)
+
+    def take_over(self, former: Engine, on_progress: Callable[[], None]) -> list[tuple[str, int, Reading | None]]:
+        """Open every session of ``former`` here as it stands there, its settings fitted to this model, its seed as far
+        on its way and its transition over. ``former`` is left as it is: close it when this succeeded.
+
+        Args:
+            on_progress: see ``reformat``; formats that are being prepared are begun here anew.
+
+        Returns:
+            For each session its name, the revision of its settings, and how its prompt was read.
+        """
+        readings = []
+        for session, entry in former._sessions.items():
+            state = entry.state
+            settings = self.fit(state.settings)
+            reading = self._open(session, state.format, settings, state.rev, entry.since_s)
+            readings.append((session, state.rev, reading))
+            if entry.reference is not None and self.model.takes_reference:
+                self.refer(session, entry.reference)
+        for session, entry in former._sessions.items():
+            if entry.next is not None:
+                self.reformat(session, entry.next.format, on_progress)
+        self._executables.keep(self.formats)
+        return readings
 
     def close(self, session: str) -> None:
         """Forget a session; unknown names are ignored."""
         if self._sessions.pop(session, None) is not None:
-            self._executables.keep(state.format for state in self._sessions.values())
+            self._executables.keep(self.formats)
 
     def close_all(self) -> None:
         """Forget every session and stop compiling."""
@@ -227,7 +354,7 @@ class Engine:
     def _skips(self, row: Row) -> bool:
         """Whether the similarity filter leaves this frame out."""
         threshold = row.state.settings.skip_similar
-        if threshold == 0:
+        if threshold == 0 or row.dreams:  # there is nothing to see in the frame of a dream
             return False
         small = thumbnail(row.frame.pixels)
         if is_skipped(small, row.state.seen, threshold, row.state.chance):
@@ -241,20 +368,15 @@ class Engine:
         return NoiseTravel(settings.seed, settings.seed_speed, now_s, spec.max_steps, shape, spec.device)
 
     def _state(self, session: str) -> StreamState:
+        return self._entry(session).state
+
+    def _entry(self, session: str) -> _Open:
         if session not in self._sessions:
             raise SessionError("no_such_session", f"there is no session {session!r}", field="session")
         return self._sessions[session]
 
     def _check(self, settings: StreamSettings) -> None:
-        most = self.model.spec.max_steps
-        if settings.steps > most:
-            raise SettingsError("invalid_settings", f"steps must be 1 to {most}, got {settings.steps}", field="steps")
-        for name in settings.loras:
-            if name not in self.model.loras:
-                known = ", ".join(sorted(self.model.loras)) or "none"
-                raise SettingsError(
-                    "invalid_settings", f"there is no LoRA named {name!r}; loaded: {known}", field="loras"
-                )
+        check_settings(settings, self.model.spec.max_steps, self.model.loras)
 
 
 def _stand_in(model: Model, backend: Backend) -> Backend | None:

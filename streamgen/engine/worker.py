@@ -1,7 +1,7 @@
 """The process that owns one device: poll the inbox, step the engine.
 
-Imported in the server too, for its message types: nothing here imports torch before ``run_worker`` has set the
-environment that torch reads once.
+Imported in the server too: nothing here imports torch before ``run_worker`` has set the environment that torch reads
+once.
 """
 
 from __future__ import annotations
@@ -10,160 +10,52 @@ import logging
 import os
 import signal
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Lock, Semaphore
 from typing import TYPE_CHECKING
 
 from streamgen.config import ModelSpec, worker_environment
+from streamgen.engine.messages import (
+    Applied,
+    CloseSession,
+    Command,
+    Dropped,
+    Failed,
+    FrameFailed,
+    Freed,
+    Made,
+    OpenSession,
+    Ready,
+    ReformatFailed,
+    ReformatSession,
+    Reformatted,
+    Refused,
+    RunSession,
+    Stop,
+    Switched,
+    SwitchFailed,
+    SwitchModel,
+    UpdateSession,
+    WorkerLaunch,
+)
+from streamgen.engine.served import Served, attach
+from streamgen.engine.swap import Loaded, ModelSwap, describe, spec_of
 from streamgen.engine.threads import compute_threads
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Output
-from streamgen.mailbox import Note, SharedSlot
-from streamgen.settings import FrameFormat, Reading, StreamSettings
+from streamgen.mailbox import Note
 
 if TYPE_CHECKING:
     from streamgen.engine.engine import Engine
 
-__all__ = [
-    "Applied",
-    "CloseSession",
-    "Command",
-    "Dropped",
-    "Failed",
-    "FrameFailed",
-    "Made",
-    "OpenSession",
-    "Ready",
-    "Refused",
-    "Stop",
-    "UpdateSession",
-    "WorkerLaunch",
-    "run_worker",
-]
+__all__ = ["run_worker"]
 
 _LOG = logging.getLogger(__name__)
 _IDLE_S = 0.5
 _COMMANDS_S = 0.005
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerLaunch:
-    """What a worker process is started with."""
-
-    spec: ModelSpec
-    backend: str
-    threads: int
-    max_frame_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSession:
-    """Command: serve a session whose pictures cross in the two named slots."""
-
-    session: str
-    format: FrameFormat
-    settings: StreamSettings
-    rev: int
-    inbox: str
-    outbox: str
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateSession:
-    """Command: settings for the next frame."""
-
-    session: str
-    settings: StreamSettings
-    rev: int
-
-
-@dataclass(frozen=True, slots=True)
-class CloseSession:
-    """Command: forget a session."""
-
-    session: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Command: end the process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Report: the model is loaded and warm."""
-
-    model: str
-    styles: tuple[str, ...]
-    backend: str
-    device: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Report: the worker cannot start."""
-
-    error: StreamgenError
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """Report: a settings revision is in force."""
-
-    session: str
-    rev: int
-    reading: Reading | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Report: a settings revision cannot be put in force; the last one applied stays."""
-
-    session: str
-    rev: int
-    error: StreamgenError
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """Report: a picture lies in the session's outbox."""
-
-    session: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """Report: frames of a session that no picture is made of, and why: ``replaced`` by a newer one before they were
-    taken, ``similar`` to the last one, or ``pipelined`` while the first pictures are under way."""
-
-    session: str
-    reason: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class FrameFailed:
-    """Report: the engine failed on a session's frame, which is lost."""
-
-    session: str
-    error: StreamgenError
-
-
-Command = OpenSession | UpdateSession | CloseSession | Stop
-
-
-@dataclass(slots=True)
-class _Mailboxes:
-    """A session's two slots and when it was last served."""
-
-    inbox: SharedSlot
-    outbox: SharedSlot
-    served_s: float = field(default=0.0)
-
-    def close(self) -> None:
-        self.inbox.close()
-        self.outbox.close()
 
 
 def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, launch: WorkerLaunch) -> None:
@@ -174,14 +66,18 @@ def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, launch: Wo
     os.environ.update(worker_environment(threads))
     from streamgen.engine import build_engine
 
+    def build(spec: ModelSpec) -> Engine:
+        return build_engine(spec, launch.backend, threads, wait_for_compilation=False)
+
     try:
-        engine = build_engine(launch.spec, launch.backend, threads, wait_for_compilation=False)
+        engine = build(spec_of(launch, launch.model, launch.loras))
     except StreamgenError as error:
         commands.send(Failed(error))
         return
-    report = engine.report
-    ready = Ready(launch.spec.family, engine.model.styles, f"{report.chosen} {report.dtype}", launch.spec.device)
-    worker = _Worker(engine, commands, doorbell, lock, launch.max_frame_bytes)
+    swap = ModelSwap(launch, build, doorbell.release)
+    ready = Ready(describe(engine, launch.model, launch))
+    worker = _Worker(engine, swap, commands, doorbell, lock, launch.max_frame_bytes)
+    del engine  # the worker alone holds it, and lets it go for another
     try:
         commands.send(ready)
         worker.run()
@@ -195,65 +91,96 @@ class _Worker:
     """The loop and what it holds."""
 
     def __init__(
-        self, engine: Engine, commands: Connection, doorbell: Semaphore, lock: Lock, max_frame_bytes: int
+        self,
+        engine: Engine,
+        swap: ModelSwap,
+        commands: Connection,
+        doorbell: Semaphore,
+        lock: Lock,
+        max_frame_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
+        self._swap = swap
         self._commands = commands
         self._doorbell = doorbell
         self._lock = lock
         self._max_frame_bytes = max_frame_bytes
-        self._mailboxes: dict[str, _Mailboxes] = {}
+        self._clock = clock
+        self._served: dict[str, Served] = {}
         self._running = True
 
     def run(self) -> None:
-        """Until told to stop: commands first, then one engine step on the newest frames.
+        """Until told to stop: commands first, then whatever was prepared in the background, then one engine step on
+        the newest frames.
 
         Sessions that send many commands do not keep the others' frames waiting: those that do not fit into a few
         milliseconds are obeyed after the next step.
         """
         while self._running:
-            began_s = time.monotonic()
-            while self._commands.poll() and time.monotonic() - began_s < _COMMANDS_S:
+            began_s = self._clock()
+            while self._commands.poll() and self._clock() - began_s < _COMMANDS_S:
                 self._obey(self._commands.recv())
+            self._settle()
             batch = self._take_batch()
             if batch:
                 self._step(batch)
             else:
-                # Also wakes by itself, to notice a server that died without ringing.
-                self._doorbell.acquire(timeout=_IDLE_S)
-                while self._doorbell.acquire(block=False):  # rung once for every frame since the last idle moment
-                    pass
+                self._rest()
 
     def close(self) -> None:
         """Give back slots and threads."""
-        for mailboxes in self._mailboxes.values():
-            mailboxes.close()
+        for served in self._served.values():
+            served.close()
         self._engine.close_all()
+
+    def _rest(self) -> None:
+        """Wait for the doorbell, or for the next frame of a prompt stream."""
+        now_s = self._clock()
+        due_s = min((served.ticker.wait_s(now_s) for served in self._served.values()), default=_IDLE_S)
+        # Also wakes by itself, to notice a server that died without ringing.
+        self._doorbell.acquire(timeout=min(due_s, _IDLE_S))
+        while self._doorbell.acquire(block=False):  # rung once for every frame since the last idle moment
+            pass
+
+    # ------------------------------------------------------------------------------------------------------- commands
 
     def _obey(self, command: Command) -> None:
         match command:
             case OpenSession():
-                self._close(command.session)
-                mailboxes = self._attach(command)
-                if mailboxes is not None:
-                    self._mailboxes[command.session] = mailboxes
-                    if not self._apply(command):
-                        self._close(command.session)
+                self._open(command)
             case UpdateSession():
                 self._apply(command)
+            case ReformatSession():
+                self._reformat(command)
+            case RunSession(session, running):
+                if session in self._served:
+                    self._served[session].run(running, self._clock())
             case CloseSession(session):
                 self._close(session)
+            case SwitchModel():
+                self._switch(command)
             case Stop():
                 self._running = False
+
+    def _open(self, command: OpenSession) -> None:
+        self._close(command.session)
+        served = attach(command, self._lock, self._max_frame_bytes)
+        if served is not None:
+            self._served[command.session] = served
+            if not self._apply(command):
+                self._close(command.session)
 
     def _apply(self, command: OpenSession | UpdateSession) -> bool:
         """Put settings in force and report how their prompt was read, or why they cannot be; True when they are."""
         engine, session, settings, rev = self._engine, command.session, command.settings, command.rev
+        now_s = self._clock()
         try:
             if isinstance(command, OpenSession):
-                reading = engine.open(session, command.format, settings, rev)
+                # The server has checked them, but perhaps for the model before this one, and then it fits them too.
+                reading = engine.open(session, command.format, engine.fit(settings), rev, now_s)
             else:
-                reading = engine.update(session, settings, rev, time.monotonic())
+                reading = engine.update(session, settings, rev, now_s)
         except StreamgenError as error:
             self._commands.send(Refused(session, rev, error))
             return False
@@ -262,48 +189,94 @@ class _Worker:
             failure = WorkerError("engine_failed", f"the engine failed on these settings: {error}")
             self._commands.send(Refused(session, rev, failure))
             return False
+        self._served[session].apply(settings, now_s)
         self._commands.send(Applied(session, rev, reading))
         return True
 
-    def _attach(self, command: OpenSession) -> _Mailboxes | None:
-        """The session's slots; None when the server has removed them, because it has already opened the session anew
-        or closed it, and says so in a command that is on its way."""
-        format = command.format
-        try:
-            inbox = SharedSlot(self._lock, self._max_frame_bytes, command.inbox)
-        except FileNotFoundError:
-            return None
-        try:
-            outbox = SharedSlot(self._lock, format.width * format.height * 3, command.outbox)
-        except FileNotFoundError:
-            inbox.close()
-            return None
-        return _Mailboxes(inbox, outbox)
-
     def _close(self, session: str) -> None:
-        mailboxes = self._mailboxes.pop(session, None)
-        if mailboxes is not None:
-            mailboxes.close()
+        served = self._served.pop(session, None)
+        if served is not None:
+            served.close()
         self._engine.close(session)
+
+    def _reformat(self, command: ReformatSession) -> None:
+        served = self._served.get(command.session)
+        if served is not None:
+            served.next_format_rev = command.rev
+            self._engine.reformat(command.session, command.format, self._doorbell.release)
+
+    def _switch(self, command: SwitchModel) -> None:
+        try:
+            self._swap.begin(command.model, command.loras, self._engine.formats)
+        except StreamgenError as error:
+            self._commands.send(SwitchFailed(error))
+
+    # -------------------------------------------------------------------------------------------- between two frames
+
+    def _settle(self) -> None:
+        """Take over formats and models that were prepared in the background."""
+        for session in self._engine.ready_formats:
+            self._take_format(session)
+        try:
+            loaded = self._swap.loaded()
+        except StreamgenError as error:
+            self._commands.send(SwitchFailed(error))
+        else:
+            if loaded is not None:
+                self._take_model(loaded)
+        for freed_bytes in self._swap.freed():
+            self._commands.send(Freed(freed_bytes))
+
+    def _take_format(self, session: str) -> None:
+        served = self._served[session]
+        rev = served.next_format_rev
+        try:
+            self._engine.take_format(session)
+        except Exception as error:  # the worker loop: too large a format must not end everybody's worker
+            _LOG.exception("a format could not be taken over")
+            failure = WorkerError("engine_failed", f"the engine failed on this format: {error}")
+            self._commands.send(ReformatFailed(session, rev, failure))
+            return
+        served.format_rev = rev
+        self._commands.send(Reformatted(session, rev))
+
+    def _take_model(self, loaded: Loaded) -> None:
+        """Serve every session with the engine that was loaded, or none of them."""
+        try:
+            sessions = loaded.engine.take_over(self._engine, self._doorbell.release)
+        except Exception as error:  # the worker loop: the model that serves must go on
+            _LOG.exception("a model could not take over")
+            failure = WorkerError("switch_failed", f"the model {loaded.info.model} could not take over: {error}")
+            self._commands.send(SwitchFailed(failure))
+            self._swap.retire([loaded.engine])
+            return
+        former, self._engine = [self._engine], loaded.engine
+        self._commands.send(Switched(loaded.info))
+        for session, rev, reading in sessions:
+            self._commands.send(Applied(session, rev, reading))
+        self._swap.retire(former)
+
+    # --------------------------------------------------------------------------------------------------------- frames
 
     def _take_batch(self) -> list[tuple[str, Frame]]:
         """The newest frames of the sessions that waited longest, as many as one network call takes."""
         batch: list[tuple[str, Frame]] = []
-        for session, mailboxes in sorted(self._mailboxes.items(), key=lambda item: item[1].served_s):
-            taken = mailboxes.inbox.take()
-            if taken is None:
-                continue
-            mailboxes.served_s = time.monotonic()
-            if taken.replaced:
-                self._commands.send(Dropped(session, "replaced", taken.replaced))
-            note = taken.note
-            batch.append((session, Frame(taken.pixels, note.seq, note.captured_us, note.received_s)))
+        for session, served in sorted(self._served.items(), key=lambda item: item[1].served_s):
+            taking = served.take(self._clock(), partial(self._dream, session))
+            if taking.dropped:
+                self._commands.send(Dropped(session, taking.reason, taking.dropped))
+            if taking.frame is not None:
+                batch.append((session, taking.frame))
             if len(batch) == self._engine.max_batch:
                 break
         return batch
 
+    def _dream(self, session: str, seq: int) -> Frame:
+        frame = self._engine.dream(session, seq, self._clock())
+        return replace(frame, captured_us=time.time_ns() // 1000)
+
     def _step(self, batch: list[tuple[str, Frame]]) -> None:
-        began_s = time.monotonic()
+        began_s = self._clock()
         try:
             made = self._engine.step(batch, began_s)
         except Exception as error:  # the worker loop: whatever one step does, the other sessions go on
@@ -315,7 +288,7 @@ class _Worker:
             failure = WorkerError("engine_failed", f"the engine failed on a frame: {error}", retryable=True)
             self._commands.send(FrameFailed(batch[0][0], failure))
             return
-        ended_s = time.monotonic()
+        ended_s = self._clock()
         for session, output in made:
             if isinstance(output, Output):
                 self._deliver(session, output, began_s, ended_s)
@@ -323,6 +296,7 @@ class _Worker:
                 self._commands.send(Dropped(session, output.reason, 1))
 
     def _deliver(self, session: str, output: Output, began_s: float, ended_s: float) -> None:
+        served = self._served[session]
         note = Note(
             seq=output.seq,
             captured_us=output.captured_us,
@@ -330,6 +304,7 @@ class _Worker:
             queued_ms=max(0.0, began_s - output.received_s) * 1000,
             engine_ms=(ended_s - began_s) * 1000,
             warm_up=output.warm_up,
+            format_rev=served.format_rev,
         )
-        self._mailboxes[session].outbox.put(output.pixels, note)
+        served.outbox.put(output.pixels, note)
         self._commands.send(Made(session))

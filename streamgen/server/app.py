@@ -17,6 +17,7 @@ from streamgen.server.pages import Pages, web_root
 from streamgen.server.picture import CodecPool
 from streamgen.server.sessions import Sessions
 from streamgen.server.startup import Startup
+from streamgen.server.switching import ModelSwitch
 from streamgen.server.worker_link import WorkerLink
 from streamgen.server.ws import HELLO_TIMEOUT_S, Connection, House
 from streamgen.settings import settings_schema
@@ -52,7 +53,8 @@ def create_app(
     pool = CodecPool()
     startup = Startup(worker, on_ready, on_failed)
     sessions = Sessions(config, worker, pool, clock)
-    house = House(config, worker, startup, sessions, pool, clock, hello_timeout_s)
+    switch = ModelSwitch(config.specs, worker, sessions)
+    house = House(config, worker, startup, sessions, switch, pool, clock, hello_timeout_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -7,14 +7,21 @@ from collections import OrderedDict
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Semaphore
 
-from streamgen.engine.worker import CloseSession, Command, OpenSession, UpdateSession
+from streamgen.engine.messages import (
+    CloseSession,
+    Command,
+    OpenSession,
+    ReformatSession,
+    RunSession,
+    UpdateSession,
+)
 
 __all__ = ["CommandSender"]
 
 
 class CommandSender:
-    """Sends commands in order. What waits is bounded by the sessions there are: a newer update replaces the one that
-    waits, and closing a session takes its waiting commands away.
+    """Sends commands in order. What waits is bounded by the sessions there are: a newer command of a kind replaces the
+    one that waits, and closing a session takes its waiting commands away.
 
     Session names must be unique to one opening. The thread ends with the process at the other end, or with ``close()``.
 
@@ -36,7 +43,8 @@ class CommandSender:
         session = getattr(command, "session", "")
         with self._changed:
             if isinstance(command, CloseSession):
-                self._waiting.pop((UpdateSession, session), None)
+                for kind in (UpdateSession, ReformatSession, RunSession):
+                    self._waiting.pop((kind, session), None)
                 if self._waiting.pop((OpenSession, session), None) is not None:
                     return  # the worker has never heard of it
             self._waiting[type(command), session] = command

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streamgen.metrics import Drops
-from streamgen.protocol import Ack, Bye, Close, CreditWindow, ServerMessage, Updated
+from streamgen.protocol import Ack, Bye, Close, CreditWindow, Reformatted, ServerMessage, Updated
 from streamgen.server.picture import Picture
 from streamgen.wire import Codec, Flags, FrameHeader, Kind, pack_frame
 
@@ -81,7 +81,7 @@ class Outbox:
         self.drops = Drops()
         self._ack_timeout_s = ack_timeout_s
         self._clock = clock
-        self._messages: deque[str | bytes] = deque()
+        self._messages: deque[str | bytes | Delivery] = deque()
         self._end: End | None = None
         self._ack: int | None = None
         self._updated: Updated | None = None
@@ -138,12 +138,18 @@ class Outbox:
         if self._paused or self._end is not None:
             self._gap = True
             return
-        if self._picture is not None:
-            self.drops["sending" if self._may_send() else "no_credit"] += 1
-            self._gap = True
+        self._drop_picture()
         self._picture = picture
         self._gap = self._gap or gap
         self._wake.set()
+
+    def change_format(self, reformatted: Reformatted) -> None:
+        """Tell the client of another format. A picture of the old one goes before that or not at all."""
+        if self._picture is not None and self._may_send():
+            picture, self._picture = self._picture, None
+            self._messages.append(self._deliver(picture))
+        self._drop_picture()
+        self.tell(reformatted)
 
     def acknowledged(self, seq: int) -> None:
         """The client painted output ``seq``."""
@@ -159,6 +165,12 @@ class Outbox:
     def resume(self) -> None:
         """End a pause."""
         self._paused = False
+
+    def _drop_picture(self) -> None:
+        if self._picture is not None:
+            self.drops["sending" if self._may_send() else "no_credit"] += 1
+            self._picture = None
+            self._gap = True
 
     # --------------------------------------------------------------------------------------------------- taking out
 

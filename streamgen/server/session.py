@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from streamgen.engine.limits import check_settings, fit_settings
 from streamgen.errors import SessionError, StreamgenError
 from streamgen.frames import Frame, Output
 from streamgen.metrics import Drops, StageTimes
 from streamgen.pacing import SERVER_BURST, Pacer
-from streamgen.protocol import ErrorMessage, StatsReport, Updated, WarningMessage
+from streamgen.protocol import ErrorMessage, Reformatted, StatsReport, Updated, WarningMessage
+from streamgen.server.line import Line
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool, Picture
-from streamgen.server.worker_link import WorkerLink
-from streamgen.settings import FrameFormat, Reading, StreamSettings, merge_settings
+from streamgen.server.worker_link import WorkerInfo, WorkerLink
+from streamgen.settings import FrameFormat, Reading, StreamSettings, merge_settings, parse_format
 
 __all__ = ["MAX_UPDATES_WAITING", "MAX_VIEWERS", "Session"]
 
@@ -29,6 +31,15 @@ class _Asked:
 
     rev: int
     settings: StreamSettings
+    ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reformatting:
+    """A format that the worker prepares."""
+
+    rev: int
+    format: FrameFormat
     ref: str | None
 
 
@@ -54,8 +65,11 @@ class Session:
         self.stages = StageTimes()
         self._worker = worker
         self._pool = pool
-        self._line: _Line | None = None
+        self._line: Line | None = None
         self._asked: deque[_Asked] = deque()  # bounded: update() refuses more than MAX_UPDATES_WAITING
+        self._reformatting: _Reformatting | None = None
+        self._format_rev = 0
+        self._running = True
         self._pacer = Pacer(SERVER_BURST)
         self._paused = False
         self._frames_in = 0
@@ -67,7 +81,7 @@ class Session:
         Raises:
             WorkerError: ``worker_not_ready``; the session stays as it was.
         """
-        line = _Line(self)
+        line = Line(self)
         rev = self.rev if settings == self.settings else self.rev + 1
         self._worker.open(self.name, format, settings, rev, line)
         if self._line is not None:
@@ -75,15 +89,33 @@ class Session:
         self._line = line
         if format != self.format:
             self.newest = None
+            for viewer in self.viewers:
+                viewer.change_format(Reformatted(format=format))
         self.format, self.settings, self.rev = format, settings, rev
         self.publisher = publisher
         self._asked.clear()
-        self._paused = False
+        self._reformatting, self._format_rev = None, 0
+        self._paused, self._running = False, True
+
+    def join(self, viewer: Outbox) -> None:
+        """Send outputs to ``viewer`` too."""
+        self.viewers.add(viewer)
+        self._run_or_rest()
+
+    def leave(self, who: Outbox) -> bool:
+        """Send nothing more to ``who``; True when that was the publisher."""
+        self.viewers.discard(who)
+        published = self.publisher is who
+        if published:
+            self.publisher = None
+        self._run_or_rest()
+        return published
 
     def close(self) -> None:
         """Forget the session's frames, here and in the worker."""
         if self._line is not None:
             self._line.cut()
+            self._line = None
         self._worker.close(self.name)
 
     # -------------------------------------------------------------------------------------------- from the publisher
@@ -99,16 +131,39 @@ class Session:
             raise SessionError(
                 "too_many_updates", f"{MAX_UPDATES_WAITING} updates are not in force yet", retryable=True
             )
-        self.settings = merge_settings(self.settings, changes)
+        settings = merge_settings(self.settings, changes)
+        info = self._worker.info
+        check_settings(settings, info.max_steps, info.loras)
+        self.settings = settings
         self.rev += 1
         self._asked.append(_Asked(self.rev, self.settings, ref))
         self._worker.update(self.name, self.settings, self.rev)
+
+    def reformat(self, changes: dict[str, Any], ref: str | None) -> None:
+        """Have another format prepared, instead of one that is being prepared; ``reformatted`` goes out once it is in
+        force. What ``changes`` does not name stays as it was asked for last.
+
+        Raises:
+            SettingsError: naming the field at fault; nothing changes.
+        """
+        superseded = self._reformatting
+        last = self.format if superseded is None else superseded.format
+        wanted = parse_format({**last.model_dump(), **changes})
+        self._format_rev += 1
+        self._reformatting = _Reformatting(self._format_rev, wanted, ref)
+        self._worker.reformat(self.name, wanted, self._format_rev)
+        if superseded is not None and self.publisher is not None:
+            newer = SessionError("superseded", "a newer format was asked for before this one was ready", field="format")
+            self.publisher.tell(ErrorMessage.of(newer, superseded.ref))
 
     def admit(self, now_s: float) -> bool:
         """Count a frame that arrived, and say whether it is worth decoding."""
         self._frames_in += 1
         if self._paused:
             self.drops["paused"] += 1
+            return False
+        if self.settings.source == "prompt":
+            self.drops["source"] += 1
             return False
         if not self._pacer.admit(now_s, self.settings.max_fps):
             self.drops["rate"] += 1
@@ -124,6 +179,7 @@ class Session:
         """Publisher: stop computing. Viewer: stop sending to it."""
         if who is self.publisher:
             self._paused = True
+            self._run_or_rest()
         else:
             who.pause()
 
@@ -131,6 +187,7 @@ class Session:
         """End a pause."""
         if who is self.publisher:
             self._paused = False
+            self._run_or_rest()
         else:
             who.resume()
 
@@ -146,6 +203,20 @@ class Session:
             ref=ref,
         )
 
+    def fit(self, info: WorkerInfo) -> None:
+        """Another model is in force: ask for the nearest settings that it can do."""
+        fitted = fit_settings(self.settings, info.max_steps, info.loras)
+        if fitted != self.settings:
+            self.settings = fitted
+            self.rev += 1
+            self._worker.update(self.name, fitted, self.rev)
+
+    def subscribers(self) -> Iterator[Outbox]:
+        """The publisher and the viewers."""
+        if self.publisher is not None:
+            yield self.publisher
+        yield from tuple(self.viewers)
+
     # ----------------------------------------------------------------------------------------------- from the worker
 
     def on_output(self, output: Output, *, gap: bool) -> None:
@@ -153,7 +224,7 @@ class Session:
         self.stages.record(queued_ms=output.timing.queued_ms, engine_ms=output.timing.engine_ms)
         self.newest = output
         picture = Picture(output, self.settings.quality, self._pool, self.stages)
-        for subscriber in self._subscribers():
+        for subscriber in self.subscribers():
             subscriber.offer(picture, gap=gap)
 
     def on_applied(self, rev: int, reading: Reading | None) -> None:
@@ -162,7 +233,7 @@ class Session:
             return  # older than what the connection that took over asked for
         updated = Updated(
             rev=rev,
-            settings=answered[-1].settings if answered else self.settings,
+            settings=self.settings if rev == self.rev else answered[-1].settings,
             understood=None if reading is None else reading.understood,
             styles={} if reading is None else reading.styles,
         )
@@ -193,46 +264,29 @@ class Session:
             self.publisher.tell(ErrorMessage.of(error))
 
     def on_warning(self, code: str, message: str) -> None:
-        for subscriber in self._subscribers():
+        for subscriber in self.subscribers():
             subscriber.tell(WarningMessage(code=code, message=message))
 
-    def _subscribers(self) -> Iterator[Outbox]:
+    def on_reformatted(self, rev: int, format: FrameFormat) -> None:
+        asked = self._reformatting
+        ref = None
+        if asked is not None and asked.rev == rev:
+            ref, self._reformatting = asked.ref, None
+        self.format = format
+        for subscriber in self.subscribers():
+            subscriber.change_format(Reformatted(format=format, ref=ref if subscriber is self.publisher else None))
+
+    def on_reformat_failed(self, rev: int, error: StreamgenError) -> None:
+        asked = self._reformatting
+        if asked is None or asked.rev != rev:
+            return
+        self._reformatting = None
         if self.publisher is not None:
-            yield self.publisher
-        yield from tuple(self.viewers)
+            self.publisher.tell(ErrorMessage.of(error, asked.ref))
 
-
-class _Line:
-    """The worker's line to one opening of a session; once cut, nothing that is still under way arrives."""
-
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Session) -> None:
-        self._session: Session | None = session
-
-    def cut(self) -> None:
-        self._session = None
-
-    def on_output(self, output: Output, *, gap: bool) -> None:
-        if self._session is not None:
-            self._session.on_output(output, gap=gap)
-
-    def on_applied(self, rev: int, reading: Reading | None) -> None:
-        if self._session is not None:
-            self._session.on_applied(rev, reading)
-
-    def on_dropped(self, reason: str, count: int) -> None:
-        if self._session is not None:
-            self._session.on_dropped(reason, count)
-
-    def on_refused(self, rev: int, error: StreamgenError) -> None:
-        if self._session is not None:
-            self._session.on_refused(rev, error)
-
-    def on_error(self, error: StreamgenError) -> None:
-        if self._session is not None:
-            self._session.on_error(error)
-
-    def on_warning(self, code: str, message: str) -> None:
-        if self._session is not None:
-            self._session.on_warning(code, message)
+    def _run_or_rest(self) -> None:
+        """A prompt stream goes on while somebody is there to see it, unless its publisher has paused it."""
+        running = not self._paused and (self.publisher is not None or bool(self.viewers))
+        if running != self._running and self._line is not None:  # else it is closed, and its name may be another's
+            self._running = running
+            self._worker.set_running(self.name, running)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 from streamgen.config import ServerConfig
+from streamgen.engine.limits import check_settings
 from streamgen.errors import SessionError
 from streamgen.protocol import Bye, Close, Hello
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool
 from streamgen.server.session import MAX_VIEWERS, Session
 from streamgen.server.worker_link import WorkerLink
-from streamgen.settings import StreamSettings, merge_settings, parse_format
+from streamgen.settings import FrameFormat, StreamSettings, merge_settings, parse_format
 
 __all__ = ["Sessions"]
 
@@ -40,6 +42,9 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._by_name)
 
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._by_name.values()))
+
     def get(self, name: str) -> Session | None:
         """The session of that name."""
         return self._by_name.get(name)
@@ -59,9 +64,7 @@ class Sessions:
             self._all_gone.set()
         if session is None:
             return
-        session.viewers.discard(outbox)
-        if session.publisher is outbox and self._by_name.get(session.name) is session:
-            session.publisher = None
+        if session.leave(outbox) and self._by_name.get(session.name) is session:
             self._expiries[session.name] = asyncio.get_running_loop().call_later(
                 self._config.resume_seconds, self.end, session
             )
@@ -93,7 +96,7 @@ class Sessions:
             raise SessionError("no_such_session", f"there is no session {named}", field="session", retryable=True)
         if len(session.viewers) >= MAX_VIEWERS:
             raise SessionError("server_full", f"the session has {MAX_VIEWERS} viewers", retryable=True)
-        session.viewers.add(outbox)
+        session.join(outbox)
         return session
 
     def end(self, session: Session) -> None:
@@ -128,8 +131,8 @@ class Sessions:
         outbox.end(Close.DRAINING, "the server is shutting down", Bye(reason="shutting_down"))
 
     def _open(self, hello: Hello, outbox: Outbox) -> Session:
-        settings = merge_settings(StreamSettings(), hello.settings)
-        format = parse_format(hello.format)
+        settings = self._settings(StreamSettings(), hello)
+        format = self._format(hello.format)
         name = hello.session or secrets.token_urlsafe(_NAME_BYTES)
         self._make_room(name)
         session = Session(name, secrets.token_urlsafe(_TOKEN_BYTES), format, settings, self._worker, self._pool)
@@ -143,14 +146,24 @@ class Sessions:
             raise SessionError(
                 "bad_resume_token", "the resume token is unknown or its session has ended", field="resume"
             )
-        settings = merge_settings(session.settings, hello.settings)
-        format = parse_format(hello.format) if hello.format else session.format
+        settings = self._settings(session.settings, hello)
+        format = self._format(hello.format) if hello.format else session.format
         former = session.publisher
         session.open(outbox, format, settings)
         self._keep(session)
         if former is not None:
             former.end(Close.PUBLISHER_EXISTS, "another connection took over", Bye(reason="taken_over"))
         return session
+
+    def _settings(self, kept: StreamSettings, hello: Hello) -> StreamSettings:
+        settings, info = merge_settings(kept, hello.settings), self._worker.info
+        check_settings(settings, info.max_steps, info.loras)
+        return settings
+
+    def _format(self, wanted: dict[str, Any]) -> FrameFormat:
+        """The model's own size where nothing else is wanted."""
+        info = self._worker.info
+        return parse_format({"width": info.width, "height": info.height, **wanted})
 
     def _keep(self, session: Session) -> None:
         expiry = self._expiries.pop(session.name, None)

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from streamgen.engine.messages import WorkerInfo
 from streamgen.errors import StreamgenError
 from streamgen.frames import Frame, Output
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 
-__all__ = ["SessionListener", "WorkerInfo", "WorkerLink"]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """What a worker that is ready says of itself.
-
-    Args:
-        model: family name of the loaded model.
-        styles: prompts the model is sure to know.
-        backend: name of the backend in use.
-        device: ``cpu``, ``cuda:0``, ...
-    """
-
-    model: str
-    styles: tuple[str, ...]
-    backend: str
-    device: str
+__all__ = ["ModelListener", "SessionListener", "WorkerInfo", "WorkerLink"]
 
 
 class SessionListener(Protocol):
@@ -36,11 +19,17 @@ class SessionListener(Protocol):
         """A frame came back; ``gap``: an earlier output was replaced before it could be read."""
 
     def on_applied(self, rev: int, reading: Reading | None) -> None:
-        """Settings revision ``rev`` is in force from the next frame on."""
+        """Settings revision ``rev`` is in force from the next frame on. Said again when another model reads it."""
+
+    def on_reformatted(self, rev: int, format: FrameFormat) -> None:
+        """Every output from here on has ``format``, which was asked for with ``rev``."""
+
+    def on_reformat_failed(self, rev: int, error: StreamgenError) -> None:
+        """The format asked for with ``rev`` cannot be had; the present one stays."""
 
     def on_dropped(self, reason: str, count: int) -> None:
         """``count`` frames were dropped, because of ``reason``: ``replaced`` by a newer one before the engine took it,
-        ``failed`` in the engine, ``lost`` with a crashed worker."""
+        ``failed`` in the engine, ``not_ready``, ``similar``, ``pipelined`` or ``source``."""
 
     def on_refused(self, rev: int, error: StreamgenError) -> None:
         """Settings revision ``rev`` cannot be put in force; the last one applied stays."""
@@ -52,6 +41,17 @@ class SessionListener(Protocol):
         """Something the client should know, such as ``worker_restarted``."""
 
 
+class ModelListener(Protocol):
+    """How whoever asked for another model hears of it. Called on the event loop, one method once."""
+
+    def on_switched(self, info: WorkerInfo) -> None:
+        """It serves every session from here on. Settings that it cannot do have been fitted in the worker, under the
+        revision they had: say which ones they are with ``update``."""
+
+    def on_switch_failed(self, error: StreamgenError) -> None:
+        """It cannot be had; everything goes on with the present one."""
+
+
 class WorkerLink(Protocol):
     """One worker as the server sees it. Called on the event loop; no method but ``start`` and ``stop`` waits."""
 
@@ -61,7 +61,7 @@ class WorkerLink(Protocol):
 
     @property
     def info(self) -> WorkerInfo:
-        """Known once ``start`` returned."""
+        """The model in force. Known once ``start`` returned."""
 
     async def start(self) -> None:
         """Start the worker and wait until its model is loaded.
@@ -88,8 +88,22 @@ class WorkerLink(Protocol):
         output says which.
         """
 
+    def reformat(self, session: str, format: FrameFormat, rev: int) -> None:
+        """Prepare another format; answered by ``on_reformatted`` or ``on_reformat_failed``, unless a newer one replaces
+        it. ``rev`` counts up from 1 in every opening of a session."""
+
+    def set_running(self, session: str, running: bool) -> None:
+        """Whether a session that makes its own frames may do so now; it may once it is opened."""
+
     def submit(self, session: str, frame: Frame) -> None:
         """Hand over the newest frame, replacing one the engine has not taken yet. Copies the pixels."""
 
     def close(self, session: str) -> None:
         """Forget ``session`` and free its memory; unknown names are ignored."""
+
+    def switch(self, model: str, loras: tuple[str, ...] | None, listener: ModelListener) -> None:
+        """Load another model beside the present one, and let it take over. One at a time.
+
+        Raises:
+            WorkerError: ``worker_not_ready``.
+        """

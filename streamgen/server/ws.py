@@ -24,11 +24,13 @@ from streamgen.protocol import (
     Limits,
     Pause,
     Paused,
+    Reformat,
     Resume,
     Resumed,
     Snapshot,
     SnapshotTaken,
     Stats,
+    Switch,
     Update,
     Welcome,
     parse_client_message,
@@ -40,6 +42,7 @@ from streamgen.server.picture import CodecPool
 from streamgen.server.session import Session
 from streamgen.server.sessions import Sessions
 from streamgen.server.startup import Startup
+from streamgen.server.switching import ModelSwitch
 from streamgen.server.worker_link import WorkerLink
 from streamgen.wire import Codec, FrameHeader, Kind, pack_frame, parse_frame, peek_seq
 
@@ -69,6 +72,7 @@ class House:
     worker: WorkerLink
     startup: Startup
     sessions: Sessions
+    switch: ModelSwitch
     pool: CodecPool
     clock: Callable[[], float] = time.monotonic
     hello_timeout_s: float = HELLO_TIMEOUT_S
@@ -252,6 +256,9 @@ class Connection:
             resumed=resumed,
             model=info.model,
             styles=info.styles,
+            unused=info.unused,
+            loras=info.loras,
+            models=info.models,
             format=session.format,
             settings=session.settings,
             rev=session.rev,
@@ -264,9 +271,14 @@ class Connection:
             case Ack(seq=seq):
                 self._outbox.acknowledged(seq)
             case Update(settings=changes, ref=ref):
-                if self._intake is None:
-                    raise SessionError("not_publisher", "only the publisher of a session changes its settings")
+                self._check_publisher("changes its settings")
                 session.update(changes, ref)
+            case Reformat(format=format, ref=ref):
+                self._check_publisher("changes its format")
+                session.reformat(format, ref)
+            case Switch():
+                self._check_publisher("changes the model")
+                self._house.switch.begin(message, self._outbox)
             case Pause(ref=ref):
                 session.pause(self._outbox)
                 self._outbox.tell(Paused(ref=ref))
@@ -277,6 +289,10 @@ class Connection:
                 self._outbox.tell(session.report(self._outbox, ref))
             case Snapshot(ref=ref):
                 await self._snapshot(session, ref)
+
+    def _check_publisher(self, does: str) -> None:
+        if self._intake is None:
+            raise SessionError("not_publisher", f"only the publisher of a session {does}")
 
     async def _snapshot(self, session: Session, ref: str | None) -> None:
         output = session.newest

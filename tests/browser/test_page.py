@@ -152,17 +152,51 @@ def test_two_styles_are_mixed_live(tab: Any) -> None:
     page.wait_for_function("rev => Number(document.querySelector('#screen').dataset.rev) > rev", arg=rev)
 
 
-def test_a_new_size_keeps_the_session_and_its_settings(tab: Any) -> None:
+def test_a_new_size_keeps_the_connection_the_session_and_its_settings(tab: Any) -> None:
     page = tab.page
+    sockets: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
     session = page.locator("#foot").inner_text()
     page.get_by_role("slider", name="Strength").press("ArrowLeft")
     expect(page.get_by_role("slider", name="Strength")).to_have_attribute("aria-valuetext", "0.99")
-    page.get_by_role("combobox", name="Size").select_option("192")
-    expect(page.locator("#screen")).to_have_attribute("width", "192")
-    tab.wait_for_outputs()
-    assert tab.pixels().shape == (192, 192, 4)
+    for side in (192, 384, 192):
+        page.get_by_role("combobox", name="Size").select_option(str(side))
+        expect(page.locator("#screen")).to_have_attribute("width", str(side))
+        expect(page.locator("#format-now")).to_have_text(re.compile(f"^{side} . {side}$"))
+        assert tab.wait_for_more().pixels().shape == (side, side, 4)
+    assert sockets == []
     assert page.locator("#foot").inner_text() == session
     expect(page.get_by_role("slider", name="Strength")).to_have_attribute("aria-valuetext", "0.99")
+
+
+def test_what_the_model_does_not_use_is_not_shown(tab: Any) -> None:
+    page = tab.page
+    page.get_by_text("Advanced", exact=True).click()
+    expect(page.get_by_role("slider", name="Strength")).to_be_visible()
+    expect(page.get_by_role("slider", name="Feedback")).to_be_visible()
+    for name in ("Guidance", "Control", "Guidance mode"):
+        expect(page.get_by_label(name, exact=True)).to_be_hidden()
+    for part in ("#negative", "#loras-card", "#model-card"):
+        expect(page.locator(part)).to_be_hidden()
+
+
+def test_what_is_rarely_turned_is_folded_away_until_the_visitor_unfolds_it(tab: Any) -> None:
+    transition = tab.page.get_by_role("slider", name="Transition")
+    expect(transition).to_be_hidden()
+    tab.page.get_by_text("Advanced", exact=True).click()
+    expect(transition).to_be_visible()
+    tab.page.reload()
+    expect(transition).to_be_visible()
+
+
+def test_the_delay_of_stream_batch_is_told(tab: Any) -> None:
+    tab.page.get_by_text("Advanced", exact=True).click()
+    tab.page.get_by_role("switch", name="Stream batch").check()
+    limit = tab.page.locator("#hud-limit")
+    expect(limit).not_to_contain_text("delay")
+    tab.page.get_by_role("slider", name="Steps").press("End")
+    expect(limit).to_contain_text("stream batch adds 3 frames of delay")
+    tab.wait_for_more()
 
 
 def test_a_denied_camera_is_told_with_a_way_on(tab: Any) -> None:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from streamgen.engine.engine import Engine
+from streamgen.engine.engine import Engine, Skipped
 from streamgen.errors import SessionError, SettingsError
-from streamgen.frames import Frame, Pixels
-from streamgen.settings import BlendEntry, FrameFormat, StreamSettings
+from streamgen.frames import Frame, Output, Pixels
+from streamgen.settings import BlendEntry, FrameFormat, Reading, StreamSettings
 from tests.engine.toy import ToyModel, toy_engine
 
 SMALL = FrameFormat(width=128, height=128)
@@ -160,3 +161,135 @@ def test_closing_a_session_forgets_it(engine: Engine, picture: Pixels) -> None:
     engine.close("a")
     engine.close("a")
     assert engine.sessions == ()
+
+
+# ------------------------------------------------------------------------------------------------------------- formats
+
+WIDE = FrameFormat(width=256, height=128)
+
+
+def reformat(engine: Engine, session: str, format: FrameFormat) -> None:
+    """Ask for a format, wait until it is ready, and take it over."""
+    progress = threading.Semaphore(0)
+    engine.reformat(session, format, progress.release)
+    while session not in engine.ready_formats:
+        assert progress.acquire(timeout=30)
+    engine.take_format(session)
+
+
+def test_a_format_is_served_once_it_was_taken_and_the_old_one_until_then(engine: Engine, picture: Pixels) -> None:
+    engine.open("a", SMALL, StreamSettings())
+    engine.open("b", SMALL, StreamSettings())
+    engine.reformat("a", WIDE, lambda: None)
+    assert engine.formats == {SMALL, WIDE}
+    assert stylise(engine, "a", picture).shape == (128, 128, 3)
+    reformat(engine, "a", WIDE)
+    assert stylise(engine, "a", picture).shape == (128, 256, 3)
+    assert stylise(engine, "b", picture).shape == (128, 128, 3)
+    assert (engine.formats, engine.ready_formats) == ({SMALL, WIDE}, ())
+
+
+def test_a_newer_format_replaces_one_that_is_being_prepared(engine: Engine, picture: Pixels) -> None:
+    engine.open("a", SMALL, StreamSettings())
+    engine.reformat("a", WIDE, lambda: None)
+    reformat(engine, "a", FrameFormat(width=128, height=256))
+    assert stylise(engine, "a", picture).shape == (256, 128, 3)
+    assert engine.formats == {FrameFormat(width=128, height=256)}
+    engine.take_format("a")  # nothing is being prepared
+    assert stylise(engine, "a", picture).shape == (256, 128, 3)
+
+
+def test_another_format_leaves_seed_travel_and_transition_as_they_were(engine: Engine, picture: Pixels) -> None:
+    travel = StreamSettings(prompt="red", seed=5, seed_speed=1.0)
+    blue = travel.model_copy(update={"prompt": "blue", "transition_ms": 1000})
+    engine.open("there", WIDE, travel, since_s=10.0)
+    engine.open("coming", SMALL, travel, since_s=10.0)
+    for session in ("there", "coming"):
+        engine.update(session, blue, 1, now_s=11.0)
+    reformat(engine, "coming", WIDE)
+    for now_s in (11.5, 14.25):
+        np.testing.assert_array_equal(
+            stylise(engine, "coming", picture, now_s), stylise(engine, "there", picture, now_s)
+        )
+
+
+def test_another_format_forgets_what_was_under_way_in_the_old_one(engine: Engine, picture: Pixels) -> None:
+    settings = StreamSettings(steps=2, stream_batch=True, feedback=0.5, skip_similar=1.0)
+    engine.open("a", SMALL, settings)
+    [(_, first)] = engine.step([("a", Frame(picture, seq=0))], 0.0)
+    assert first == Skipped(0, "pipelined")
+    reformat(engine, "a", WIDE)
+    [(_, second)] = engine.step([("a", Frame(picture, seq=1))], 0.0)  # not similar: nothing was seen yet
+    assert second == Skipped(1, "pipelined")
+    [(_, third)] = engine.step([("a", Frame(255 - picture, seq=2))], 0.0)
+    assert isinstance(third, Output) and (third.seq, third.pixels.shape) == (1, (128, 256, 3))
+
+
+def test_formats_of_unknown_sessions_are_refused(engine: Engine) -> None:
+    with pytest.raises(SessionError):
+        engine.reformat("ghost", WIDE, lambda: None)
+
+
+# ----------------------------------------------------------------------------------------------------------- take over
+
+
+def test_another_engine_takes_the_sessions_over_as_they_stand(picture: Pixels) -> None:
+    former, engine = toy_engine(), toy_engine()
+    travel = StreamSettings(prompt="red", seed=5, seed_speed=1.0)
+    former.open("a", SMALL, travel, rev=3, since_s=10.0)
+    former.open("b", WIDE, StreamSettings(prompt="blue"), rev=8)
+    former.update("a", travel.model_copy(update={"prompt": "green", "transition_ms": 10}), 4, now_s=11.0)
+    taken = engine.take_over(former, lambda: None)
+    assert taken == [("a", 4, Reading(1.0, {"green": 1.0})), ("b", 8, Reading(1.0, {"blue": 1.0}))]
+    for session in ("a", "b"):
+        [(_, before)] = former.step([(session, Frame(picture))], 12.5)
+        [(_, after)] = engine.step([(session, Frame(picture))], 12.5)
+        assert isinstance(before, Output) and isinstance(after, Output)
+        assert after.settings_rev == before.settings_rev
+        np.testing.assert_array_equal(after.pixels, before.pixels)
+    for one in (former, engine):
+        one.close_all()
+
+
+def test_what_the_new_model_cannot_do_is_fitted_when_it_takes_over(picture: Pixels) -> None:
+    former, engine = toy_engine(max_steps=4), toy_engine(max_steps=2)
+    former.model.loras = {"soft": 1.0, "sharp": 1.0}
+    engine.model.loras = {"soft": 0.5}
+    former.open("a", SMALL, StreamSettings(steps=4, loras={"soft": 0.25, "sharp": 2.0}))
+    engine.take_over(former, lambda: None)
+    engine.open("b", SMALL, StreamSettings(steps=2, loras={"soft": 0.25}))
+    np.testing.assert_array_equal(stylise(engine, "a", picture), stylise(engine, "b", picture))
+    for one in (former, engine):
+        one.close_all()
+
+
+def test_a_format_that_was_being_prepared_is_prepared_by_the_engine_that_takes_over(picture: Pixels) -> None:
+    former, engine = toy_engine(), toy_engine()
+    former.open("a", SMALL, StreamSettings())
+    former.reformat("a", WIDE, lambda: None)
+    progress = threading.Semaphore(0)
+    engine.take_over(former, progress.release)
+    while not engine.ready_formats:
+        assert progress.acquire(timeout=30)
+    assert stylise(engine, "a", picture).shape == (128, 128, 3)
+    engine.take_format("a")
+    assert stylise(engine, "a", picture).shape == (128, 256, 3)
+    for one in (former, engine):
+        one.close_all()
+
+
+def test_two_engines_of_one_device_never_record_and_compute_at_once() -> None:
+    one, other = toy_engine(), toy_engine()
+    assert one._executables.exclusive is other._executables.exclusive
+    for engine in (one, other):
+        engine.close_all()
+
+
+# ------------------------------------------------------------------------------------------------------------- dreaming
+
+
+def test_a_dream_is_never_left_out_as_similar_to_the_last_one(engine: Engine) -> None:
+    engine.open("a", SMALL, StreamSettings(source="prompt", skip_similar=1.0))
+    for seq in range(3):
+        [(_, output)] = engine.step([("a", engine.dream("a", seq, 1.0))], 1.0)
+        assert isinstance(output, Output) and output.seq == seq

@@ -1,81 +1,276 @@
+"""The worker's loop with an engine that does what a test tells it, in this process and by hand."""
+
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
-import numpy as np
+import pytest
 
-from streamgen.engine.worker import FrameFailed, Made, Refused, UpdateSession, _Mailboxes, _Worker
-from streamgen.frames import Frame, Output
-from streamgen.mailbox import Note, SharedSlot
-from streamgen.settings import StreamSettings
+from streamgen.config import ModelSpec
+from streamgen.engine.messages import (
+    Applied,
+    Dropped,
+    FrameFailed,
+    Freed,
+    Made,
+    ReformatFailed,
+    ReformatSession,
+    Reformatted,
+    Refused,
+    RunSession,
+    Switched,
+    SwitchFailed,
+    SwitchModel,
+    UpdateSession,
+    WorkerLaunch,
+)
+from streamgen.engine.swap import ModelSwap
+from streamgen.errors import WeightsError
+from streamgen.settings import FrameFormat, Reading, StreamSettings
+from tests.engine.loop import CONTEXT, Bench, Script, bench_of
+from tests.engine.toy import ToyModel, toy_engine
 
-CONTEXT = multiprocessing.get_context("spawn")
+WIDE = FrameFormat(width=256, height=128)
+DREAM = StreamSettings(source="prompt", max_fps=10)
 
 
-class PickyEngine:
-    """Fails on a batch that holds a black frame."""
-
-    def __init__(self, max_batch: int = 4) -> None:
-        self.max_batch = max_batch
-
-    def update(self, session: str, settings: StreamSettings, rev: int, now_s: float) -> None:
-        raise ValueError("a defect")
-
-    def step(self, batch: Sequence[tuple[str, Frame]], now_s: float) -> list[tuple[str, Output]]:
-        if any(not frame.pixels.any() for _, frame in batch):
-            raise ValueError("black")
-        return [(session, Output(frame.pixels, frame.seq)) for session, frame in batch]
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = bench_of(Script())
+    yield made
+    made.close()
 
 
-def test_a_frame_the_engine_fails_on_takes_no_other_sessions_frame_with_it() -> None:
-    ours, theirs = CONTEXT.Pipe()
-    lock, doorbell = CONTEXT.Lock(), CONTEXT.Semaphore(0)
-    engine: Any = PickyEngine()
-    worker = _Worker(engine, theirs, doorbell, lock, 12)
+def test_a_frame_the_engine_fails_on_takes_no_other_sessions_frame_with_it(bench: Bench) -> None:
     for session, level in (("good", 9), ("bad", 0), ("fine", 7)):
-        inbox, outbox = SharedSlot(lock, 12), SharedSlot(lock, 12)
-        inbox.put(np.full((2, 2, 3), level, np.uint8), Note())
-        worker._mailboxes[session] = _Mailboxes(inbox, outbox)
-    worker._step(worker._take_batch())
-    reports = [ours.recv() for _ in range(3)]
-    assert reports[0] == Made("good")
-    assert isinstance(reports[1], FrameFailed) and reports[1].session == "bad"
-    assert reports[2] == Made("fine")
-    for mailboxes in worker._mailboxes.values():
-        for slot in (mailboxes.inbox, mailboxes.outbox):
-            slot.close()
-            slot.unlink()
+        bench.open(session)
+        bench.send(session, level)
+    bench.turn()
+    made, failed, fine = bench.heard()
+    assert (made, fine) == (Made("good"), Made("fine"))
+    assert isinstance(failed, FrameFailed) and failed.session == "bad"
 
 
 def test_a_session_whose_frames_fail_waits_its_turn_like_any_other() -> None:
-    ours, theirs = CONTEXT.Pipe()
-    lock, doorbell = CONTEXT.Lock(), CONTEXT.Semaphore(0)
-    engine: Any = PickyEngine(max_batch=1)
-    worker = _Worker(engine, theirs, doorbell, lock, 12)
+    bench = bench_of(Script(max_batch=1))
     for session in ("bad", "good"):
-        worker._mailboxes[session] = _Mailboxes(SharedSlot(lock, 12), SharedSlot(lock, 12))
+        bench.open(session)
     served = []
-    for _ in range(4):
+    for turn in range(4):
         for session, level in (("bad", 0), ("good", 9)):
-            worker._mailboxes[session].inbox.put(np.full((2, 2, 3), level, np.uint8), Note())
-        batch = worker._take_batch()
-        served.append(batch[0][0])
-        worker._step(batch)
+            bench.send(session, level)
+        served += bench.turn(now_s=101.0 + turn)
     assert served == ["bad", "good", "bad", "good"]
-    ours.close()
-    for mailboxes in worker._mailboxes.values():
-        for slot in (mailboxes.inbox, mailboxes.outbox):
-            slot.close()
-            slot.unlink()
+    bench.close()
 
 
-def test_settings_that_hit_a_defect_are_refused_and_the_worker_lives_on() -> None:
-    ours, theirs = CONTEXT.Pipe()
-    engine: Any = PickyEngine()
-    worker = _Worker(engine, theirs, CONTEXT.Semaphore(0), CONTEXT.Lock(), 12)
-    worker._obey(UpdateSession("a", StreamSettings(), 7))
-    report = ours.recv()
+def test_settings_that_hit_a_defect_are_refused_and_the_worker_lives_on(bench: Bench) -> None:
+    bench.open("a")
+    bench.obey(UpdateSession("a", StreamSettings(prompt="defect"), 7))
+    [report] = bench.heard()
     assert isinstance(report, Refused)
     assert (report.session, report.rev, report.error.code) == ("a", 7, "engine_failed")
+
+
+# ------------------------------------------------------------------------------------------------------ prompt streams
+
+
+def test_a_prompt_stream_makes_a_frame_of_its_own_whenever_one_is_due(bench: Bench) -> None:
+    bench.open("a", DREAM)
+    made = [(now_s, bench.turn(now_s)) for now_s in (100.0, 100.05, 100.1, 100.15, 100.2)]
+    assert [now_s for now_s, served in made if served] == [100.0, 100.1, 100.2]
+    assert bench.heard() == [Made("a")] * 3
+    note = bench.picture("a")
+    assert note.seq == 2
+    assert note.captured_us > 1_700_000_000_000_000  # the clock on the wall, unlike the loop's
+
+
+def test_a_prompt_stream_shares_a_step_with_frames_that_were_sent(bench: Bench) -> None:
+    bench.open("dreams", DREAM)
+    bench.open("sends")
+    bench.send("sends", 9)
+    assert sorted(bench.turn()) == ["dreams", "sends"]
+
+
+def test_frames_sent_to_a_prompt_stream_are_dropped_and_counted(bench: Bench) -> None:
+    bench.open("a", DREAM)
+    bench.turn()
+    for seq in range(3):
+        bench.send("a", 9, seq)
+    assert bench.turn() == []
+    assert bench.heard() == [Made("a"), Dropped("a", "source", 3)]
+
+
+def test_a_prompt_stream_rests_while_it_may_not_run_and_counts_on(bench: Bench) -> None:
+    bench.open("a", DREAM)
+    bench.turn(100.0)
+    bench.obey(RunSession("a", False))
+    assert bench.turn(105.0) == []
+    bench.obey(RunSession("a", True))
+    assert bench.turn(105.0) == ["a"]
+    assert bench.picture("a").seq == 1
+
+
+def test_settings_start_and_stop_a_prompt_stream(bench: Bench) -> None:
+    bench.open("a")
+    assert bench.turn() == []
+    bench.obey(UpdateSession("a", DREAM, 1))
+    assert bench.turn() == ["a"]
+    bench.obey(UpdateSession("a", StreamSettings(), 2))
+    assert bench.turn(200.0) == []
+    bench.send("a", 9, seq=5)
+    assert bench.turn(200.0) == ["a"]
+    assert bench.picture("a").seq == 5
+
+
+def test_commands_about_sessions_that_are_gone_are_ignored(bench: Bench) -> None:
+    bench.obey(RunSession("ghost", True))
+    bench.obey(ReformatSession("ghost", WIDE, 1))
+    assert bench.turn() == []
+
+
+# ------------------------------------------------------------------------------------------------------------- formats
+
+
+def test_pictures_keep_their_format_until_the_next_one_is_ready(bench: Bench) -> None:
+    bench.open("a")
+    bench.obey(ReformatSession("a", WIDE, 1))
+    bench.send("a", 9)
+    bench.turn()
+    assert bench.heard() == [Made("a")]
+    assert bench.picture("a").format_rev == 0
+    bench.worker._engine.ready_formats = ("a",)  # type: ignore[misc]
+    bench.send("a", 9)
+    bench.turn()
+    assert bench.heard() == [Reformatted("a", 1), Made("a")]
+    assert bench.picture("a").format_rev == 1
+
+
+def test_a_format_that_cannot_be_had_leaves_the_present_one(bench: Bench) -> None:
+    bench.open("a")
+    bench.obey(ReformatSession("a", FrameFormat(width=1024, height=1024), 1))
+    bench.worker._engine.ready_formats = ("a",)  # type: ignore[misc]
+    bench.send("a", 9)
+    bench.turn()
+    failed, made = bench.heard()
+    assert isinstance(failed, ReformatFailed)
+    assert (failed.session, failed.rev, failed.error.code) == ("a", 1, "engine_failed")
+    assert made == Made("a")
+    assert bench.picture("a").format_rev == 0
+
+
+# -------------------------------------------------------------------------------------------------------------- models
+
+
+def swapping(build: Any) -> Bench:
+    """A worker with a toy engine, and with models ``other`` and ``broken`` that it can load."""
+    models = {name: ModelSpec(family=name) for name in ("toy", "other", "broken")}
+    launch = WorkerLaunch(models, "toy", None, "eager", 1, 12)
+    rung = CONTEXT.Semaphore(0)
+    bench = bench_of(toy_engine(), ModelSwap(launch, build, rung.release))
+    bench.worker._doorbell = rung
+    return bench
+
+
+def finish_swap(bench: Bench) -> list[Any]:
+    """Wait for the swap's thread to ring, and let the loop take a turn."""
+    assert bench.worker._doorbell.acquire(timeout=30)
+    bench.turn()
+    return bench.heard()
+
+
+def toy_open(bench: Bench, session: str, settings: StreamSettings) -> None:
+    bench.open(session, settings, Reading(1.0, {settings.prompt: 1.0}))
+
+
+def test_another_model_takes_over_every_session_and_the_former_one_gives_its_memory_back() -> None:
+    bench = swapping(lambda spec: toy_engine(max_steps=2))
+    toy_open(bench, "a", StreamSettings(prompt="red", steps=4))
+    toy_open(bench, "b", StreamSettings(prompt="blue"))
+    former = bench.worker._engine
+    bench.obey(SwitchModel("other"))
+    switched, *applied = finish_swap(bench)
+    assert isinstance(switched, Switched)
+    assert (switched.info.model, switched.info.max_steps) == ("other", 2)
+    assert switched.info.models == ("toy", "other", "broken")
+    assert applied == [Applied("a", 3, Reading(1.0, {"red": 1.0})), Applied("b", 3, Reading(1.0, {"blue": 1.0}))]
+    assert bench.worker._engine is not former
+    for session in ("a", "b"):
+        bench.send(session, 9)
+    assert bench.turn() == ["a", "b"]
+    assert bench.heard() == [Made("a"), Made("b")]
+    [freed] = finish_swap(bench)
+    assert isinstance(freed, Freed)
+    assert former.sessions == ()
+    bench.close()
+
+
+def test_a_session_opened_for_the_former_model_is_served_by_the_next_as_far_as_it_can() -> None:
+    bench = swapping(lambda spec: toy_engine(max_steps=2))
+    bench.obey(SwitchModel("other"))
+    finish_swap(bench)
+    toy_open(bench, "late", StreamSettings(prompt="red", steps=4))
+    bench.send("late", 9)
+    assert bench.turn() == ["late"]
+    bench.close()
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(WeightsError("weights_missing", "there is no file"), "weights_missing"), (RuntimeError("boom"), "switch_failed")],
+)
+def test_a_model_that_cannot_be_loaded_leaves_the_present_one(failure: Exception, code: str) -> None:
+    def build(spec: ModelSpec) -> Any:
+        raise failure
+
+    bench = swapping(build)
+    toy_open(bench, "a", StreamSettings(prompt="red"))
+    engine = bench.worker._engine
+    bench.obey(SwitchModel("broken"))
+    [failed] = finish_swap(bench)
+    assert isinstance(failed, SwitchFailed)
+    assert failed.error.code == code
+    assert failed.error.__traceback__ is None  # its frames would keep half a model in memory
+    assert bench.worker._engine is engine
+    bench.obey(SwitchModel("broken"))  # and another try is welcome
+    assert isinstance(finish_swap(bench)[0], SwitchFailed)
+    bench.close()
+
+
+def test_a_model_that_cannot_take_over_a_session_takes_over_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = swapping(lambda spec: toy_engine())
+    toy_open(bench, "a", StreamSettings(prompt="red"))
+    engine = bench.worker._engine
+    bench.obey(SwitchModel("other"))
+    assert bench.worker._doorbell.acquire(timeout=30)
+
+    def fail(*args: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(ToyModel, "latent_shape", fail)
+    bench.turn()
+    [failed] = bench.heard()
+    assert isinstance(failed, SwitchFailed) and failed.error.code == "switch_failed"
+    assert bench.worker._engine is engine
+    bench.close()
+
+
+def test_one_model_is_loaded_at_a_time() -> None:
+    loading: Future[None] = Future()
+
+    def build(spec: ModelSpec) -> Any:
+        loading.result()
+        return toy_engine()
+
+    bench = swapping(build)
+    bench.obey(SwitchModel("other"))
+    bench.obey(SwitchModel("other"))
+    bench.obey(SwitchModel("ghost"))
+    assert [report.error.code for report in bench.heard()] == ["switch_pending", "switch_pending"]
+    loading.set_result(None)
+    assert isinstance(finish_swap(bench)[0], Switched)
+    bench.obey(SwitchModel("ghost"))
+    assert [report.error.code for report in bench.heard() if isinstance(report, SwitchFailed)] == ["unknown_model"]
+    bench.close()

@@ -136,9 +136,14 @@ Serve = Callable[..., Any]
 async def running(
     worker: FakeWorker | None = None, clock: Callable[[], float] | None = None, **options: Any
 ) -> AsyncIterator[Running]:
-    """uvicorn as ``serve`` runs it, but inside the test's event loop and without its signal handlers and naps."""
+    """uvicorn as ``serve`` runs it, but inside the test's event loop and without its signal handlers and naps.
+
+    Options are fields of ``ServerConfig``, or ``config`` as a whole, and ``hello_timeout_s``.
+    """
     app_options = {name: options.pop(name) for name in ("hello_timeout_s",) if name in options}
-    config = ServerConfig(port=0, **options)
+    config = options.pop("config", None)
+    if config is None:
+        config = ServerConfig(**{"port": 0, "model": "fake", "also_models": ("other",), **options})
     worker, clock = worker or FakeWorker(), clock or Clock()
     listener = bind(config)
     server = server_for(config, worker, clock=clock, **app_options)

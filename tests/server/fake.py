@@ -9,7 +9,7 @@ import numpy as np
 
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Output, Timing
-from streamgen.server.worker_link import SessionListener, WorkerInfo
+from streamgen.server.worker_link import ModelListener, SessionListener, WorkerInfo
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 
 __all__ = ["FakeWorker", "Opened"]
@@ -25,6 +25,8 @@ class Opened:
     listener: SessionListener
     mark: int
     frames: list[Frame] = field(default_factory=list)
+    running: bool = True
+    wanted: dict[int, FrameFormat] = field(default_factory=dict)
 
 
 class FakeWorker:
@@ -40,10 +42,16 @@ class FakeWorker:
         self.closed: list[str] = []
         self.changed = asyncio.Condition()
         self.marks = 0
-
-    @property
-    def info(self) -> WorkerInfo:
-        return WorkerInfo(model="fake", styles=("pencil sketch",), backend="none", device="cpu")
+        self.info = WorkerInfo(
+            model="fake",
+            styles=("pencil sketch",),
+            backend="none",
+            device="cpu",
+            unused=("guidance",),
+            loras={"soft": 0.5},
+            models=("fake", "other"),
+        )
+        self.switches: list[tuple[str, tuple[str, ...] | None, ModelListener]] = []
 
     async def start(self) -> None:
         await self.may_start.wait()
@@ -70,6 +78,17 @@ class FakeWorker:
         self.opened[session].settings, self.opened[session].rev = settings, rev
         self.apply(session, rev)
 
+    def reformat(self, session: str, format: FrameFormat, rev: int) -> None:
+        self.opened[session].wanted[rev] = format
+        if self.automatic:
+            asyncio.get_running_loop().call_soon(self.take_format, session, rev)
+
+    def set_running(self, session: str, running: bool) -> None:
+        self.opened[session].running = running
+
+    def switch(self, model: str, loras: tuple[str, ...] | None, listener: ModelListener) -> None:
+        self.switches.append((model, loras, listener))
+
     def submit(self, session: str, frame: Frame) -> None:
         opened = self.opened[session]
         opened.frames.append(frame)
@@ -87,6 +106,12 @@ class FakeWorker:
             opened = self.opened[session]
             reading = Reading(1.0, {opened.settings.prompt or "default": 1.0})
             asyncio.get_running_loop().call_soon(opened.listener.on_applied, rev, reading)
+
+    def take_format(self, session: str, rev: int) -> None:
+        """The format asked for with ``rev`` is ready."""
+        opened = self.opened[session]
+        opened.format = opened.wanted.pop(rev)
+        opened.listener.on_reformatted(rev, opened.format)
 
     def compute(self, session: str, frame: Frame, *, gap: bool = False, warm_up: bool = False) -> None:
         """Make an output of ``frame``, if the session is still open."""

@@ -38,6 +38,7 @@ class Ear:
         self.refusals: asyncio.Queue[tuple[int, StreamgenError]] = asyncio.Queue()
         self.errors: asyncio.Queue[StreamgenError] = asyncio.Queue()
         self.warnings: asyncio.Queue[str] = asyncio.Queue()
+        self.formats: asyncio.Queue[tuple[int, FrameFormat]] = asyncio.Queue()
         self.drops: dict[str, int] = {}
 
     def on_output(self, output: Output, *, gap: bool) -> None:
@@ -45,6 +46,12 @@ class Ear:
 
     def on_applied(self, rev: int, reading: Reading | None) -> None:
         self.applied.put_nowait((rev, reading))
+
+    def on_reformatted(self, rev: int, format: FrameFormat) -> None:
+        self.formats.put_nowait((rev, format))
+
+    def on_reformat_failed(self, rev: int, error: StreamgenError) -> None:
+        self.errors.put_nowait(error)
 
     def on_dropped(self, reason: str, count: int) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + count
@@ -128,15 +135,13 @@ async def test_the_newest_frame_wins_and_every_other_one_is_counted(worker: Work
 async def test_settings_apply_to_every_later_frame(worker: Worker, picture: Pixels) -> None:
     ear = Ear()
     worker.open("a", SMALL, PENCIL, 1, ear)
+    assert await soon(ear.applied) == (1, Reading(1.0, {"pencil": 1.0}))
     worker.update("a", COMIC, 2)
+    assert await soon(ear.applied) == (2, Reading(1.0, {"comic": 1.0}))
     worker.submit("a", Frame(picture))
     output = await soon(ear.outputs)
     assert isinstance(output, Output)
     assert output.settings_rev == 2
-    assert (await soon(ear.applied), await soon(ear.applied)) == (
-        (1, Reading(1.0, {"pencil": 1.0})),
-        (2, Reading(1.0, {"comic": 1.0})),
-    )
     worker.close("a")
 
 
@@ -214,6 +219,28 @@ async def test_a_worker_killed_again_while_it_restarts_comes_back_with_the_setti
     assert ear.refusals.empty()
     worker.submit("a", Frame(picture))
     assert (await soon(ear.outputs)).settings_rev == 2
+    worker.close("a")
+
+
+async def test_a_worker_killed_while_it_prepares_a_format_comes_back_with_it(worker: Worker, picture: Pixels) -> None:
+    ear = Ear()
+    worker.open("a", SMALL, PENCIL, 1, ear)
+    await soon(ear.applied)
+    current = worker._current
+    assert current is not None and current.process.pid is not None
+    os.kill(current.process.pid, signal.SIGSTOP)  # it cannot answer any more
+    wide = FrameFormat(width=256, height=128)
+    worker.reformat("a", FrameFormat(width=128, height=256), 1)
+    worker.reformat("a", wide, 2)
+    os.kill(current.process.pid, signal.SIGKILL)
+    assert await soon(ear.warnings) == "worker_restarting"
+    assert await soon(ear.warnings) == "worker_restarted"
+    assert await soon(ear.formats) == (2, wide)
+    worker.submit("a", Frame(picture))
+    output = await soon(ear.outputs)
+    assert isinstance(output, Output)
+    assert output.pixels.shape == (128, 256, 3)
+    assert ear.formats.empty()
     worker.close("a")
 
 

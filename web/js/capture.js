@@ -39,7 +39,7 @@ export class Capture {
     this.#ticker.addEventListener("message", () => this.#ticked());
   }
 
-  /** @param {Source | null} source the one before is left to its owner to stop */
+  /** @param {Source | null} source null: send nothing. The one before is left to its owner to stop */
   use(source) {
     this.#source = source;
     this.#waitingMs = null;
@@ -126,7 +126,7 @@ export class Capture {
   /** @param {Source} source @returns {OffscreenCanvas | null} */
   #draw(source) {
     const picture = source.picture();
-    if (!picture.width || !picture.height) return null;
+    if (!picture?.width || !picture.height) return null;
     const { crop, width, height } = uploadPlan(picture.width, picture.height, this.format());
     const canvas = this.#canvas(width, height);
     const context = context2d(canvas);

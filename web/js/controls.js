@@ -10,6 +10,13 @@ import { make } from "./dom.js";
  */
 
 const SLIDER_SPAN = 100_000;
+/** Values that stand for something else than their number. @type {Readonly<Record<string, Record<number, string>>>} */
+const MEANINGS = Object.freeze({
+  guidance: { 0: "auto", 1: "off" },
+  seed_speed: { 0: "still" },
+  feedback: { 0: "off" },
+  skip_similar: { 0: "off" },
+});
 let made = 0;
 
 /** Whether this property gets a control; texts and lists have places of their own. @param {Property} property */
@@ -69,9 +76,12 @@ function slider(name, property, onInput) {
 
 /** Units stand in the names. @param {string} name @param {number} value @param {number} step */
 function shown(name, value, step) {
+  const meaning = MEANINGS[name]?.[value];
+  if (meaning) return meaning;
   if (name.endsWith("_ms")) return value < 1000 ? `${value} ms` : `${value / 1000} s`;
   if (name.endsWith("_fps")) return `${value} fps`;
-  return step < 1 ? value.toFixed(2) : String(value);
+  const digits = value.toFixed(Math.max(0, Math.ceil(-Math.log10(step))));
+  return name.endsWith("_speed") ? `${digits}/s` : digits;
 }
 
 /** @param {string} name @param {Property} property @param {OnInput} onInput @returns {Control} */

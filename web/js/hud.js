@@ -1,9 +1,10 @@
 // The figures under the picture: latency, rates, drops, and which stage takes the time.
 
 import { byId, make } from "./dom.js";
-import { frameTimes, Rate, STAGES, Window } from "./meter.js";
+import { batchDelay, frameTimes, Rate, serverTimes, STAGES, Window } from "./meter.js";
 
-/** @import {Output, Stats} from "./types.js" */
+/** @import {Origin} from "./feed.js" */
+/** @import {Output, Settings, Stats} from "./types.js" */
 
 const SETTLING_MS = 2000;
 const REFRESH_MS = 500;
@@ -28,6 +29,8 @@ export class Hud {
   /** @type {Stats | null} */ #server = null;
   #clientDrops = () => 0;
   #live = false;
+  /** @type {Origin} */ #origin = "frames";
+  #batchDelay = 0;
 
   /** @param {() => number} clientDrops frames this page dropped before sending them */
   constructor(clientDrops) {
@@ -42,6 +45,20 @@ export class Hud {
     this.#firstMs = null;
     this.#total.clear();
     for (const { times } of this.#stages) times.clear();
+  }
+
+  /** Frames that the server makes itself have no glass to be timed from. @param {Origin} origin */
+  set origin(origin) {
+    this.#origin = origin;
+    byId("hud", HTMLElement).dataset.origin = origin;
+    text("hud-lead", origin === "prompt" ? "On the server" : "Glass to glass");
+    this.restart();
+    this.#show();
+  }
+
+  /** @param {Settings} settings in force */
+  set settings(settings) {
+    this.#batchDelay = batchDelay(settings);
   }
 
   /** Without a connection there is nothing to tell. @param {boolean} live */
@@ -70,9 +87,11 @@ export class Hud {
     this.#out.tick(now);
     this.#firstMs ??= now;
     if (now - this.#firstMs < SETTLING_MS) return;
+    const own = output.sentMs !== null;
+    if (own === (this.#origin === "prompt")) return; // made before the visitor chose another source
     const paintedMs = performance.timeOrigin + now;
-    const times = frameTimes(output, paintedMs);
-    this.#total.add(paintedMs - output.capturedUs / 1000);
+    const times = (own ? frameTimes : serverTimes)(output, paintedMs);
+    this.#total.add(own ? paintedMs - output.capturedUs / 1000 : times.queue + times.engine + times.encode);
     for (const stage of this.#stages) stage.times.add(times[stage.name]);
   }
 
@@ -108,10 +127,19 @@ export class Hud {
       item?.classList.toggle("limiting", measured && name === limiting.name);
       if (item) item.textContent = measured ? `${NAMES[name]} ${ms.toFixed(ms < 9.95 ? 1 : 0)}` : NAMES[name];
     }
+    this.#tellWhere(medians, limiting, measured);
+  }
+
+  /** @param {{name: typeof STAGES[number], ms: number}[]} medians @param {{name: typeof STAGES[number]}} limiting
+   * @param {boolean} measured */
+  #tellWhere(medians, limiting, measured) {
     const told = medians.map(({ name, ms }) => `${NAMES[name]} ${ms.toFixed(1)} ms`).join(", ");
     byId("hud-bar", HTMLElement).ariaLabel = `Where the time goes: ${measured ? told : "measuring"}`;
     const backend = this.#server ? ` · ${this.#server.backend}` : "";
-    text("hud-limit", measured ? `Limited by: ${NAMES[limiting.name].toLowerCase()}${backend}` : "Measuring");
+    const frames = `${this.#batchDelay} ${this.#batchDelay === 1 ? "frame" : "frames"}`;
+    const batch = this.#batchDelay ? ` · stream batch adds ${frames} of delay` : "";
+    const limit = measured ? `Limited by: ${NAMES[limiting.name].toLowerCase()}${backend}` : "Measuring";
+    text("hud-limit", limit + batch);
   }
 }
 

@@ -2,15 +2,19 @@
 
 import { Capture } from "./capture.js";
 import { byId, press, setIcon } from "./dom.js";
+import { Feed } from "./feed.js";
 import { Hud } from "./hud.js";
 import { identify, overlayUrl } from "./identity.js";
 import { listen } from "./keys.js";
 import { Look } from "./look.js";
+import { known, LoraPanel } from "./loras.js";
+import { ModelMenu } from "./models.js";
+import { NegativePrompt } from "./negative.js";
 import { FormatPanel, SettingsPanel } from "./panel.js";
 import { download, fileName, startRecording } from "./record.js";
 import { Screen } from "./screen.js";
 import { SourcePicker } from "./picker.js";
-import { connect } from "./streamgen.js";
+import { connect, mergeSettings } from "./streamgen.js";
 import { toast } from "./toasts.js";
 
 /** @import {Format, Output, Settings, State, StateDetail, Welcome} from "./types.js" */
@@ -34,15 +38,22 @@ class Page {
   /** @type {Identity | null} */ identity = null;
   /** @type {ReturnType<typeof startRecording> | null} */ recording = null;
   /** @type {() => void} what the notice's first button does */ retry = () => {};
+  /** @type {Settings} in force, with what was asked for since */ wanted = {};
+  /** @type {Format | undefined} likewise */ wantedFormat;
   lost = false;
+  feed = new Feed();
 
   /** @param {any} schema */
   constructor(schema) {
+    const update = (/** @type {Settings} */ patch) => this.update(patch);
     this.screen = new Screen();
-    this.settings = new SettingsPanel(schema, (patch) => this.update(patch));
+    this.settings = new SettingsPanel(schema, update, (defaults) => this.reset(defaults));
     this.format = new FormatPanel(schema.$defs.FrameFormat.properties, (format) => this.reformat(format));
-    this.look = new Look((patch) => this.update(patch));
-    const format = () => this.stream?.welcome?.format ?? this.format.format;
+    this.look = new Look(update);
+    this.negative = new NegativePrompt(update);
+    this.loras = new LoraPanel(update);
+    this.models = new ModelMenu((model) => this.stream?.switchModel(model) ?? Promise.resolve());
+    const format = () => this.stream?.format ?? this.format.format;
     this.capture = new Capture(() => this.stream, format, () => this.hud.sent());
     this.hud = new Hud(() => this.capture.skipped + (this.stream?.counters.replaced ?? 0));
     this.picker = new SourcePicker({
@@ -62,26 +73,30 @@ class Page {
 
   /** @param {Source} source */
   use(source) {
-    const { width, height } = source.picture();
+    const picture = source.picture();
     byId("notice", HTMLElement).hidden = true;
+    this.feed.origin = source.kind === "prompt" ? "prompt" : "frames";
+    this.hud.origin = this.feed.origin;
     this.screen.mirror = source.kind === "camera";
-    this.format.source(width, height);
-    this.hud.restart();
-    this.capture.use(source);
-    if (this.stream) this.reformat(this.format.format);
-    else this.open();
+    this.screen.comparable = picture !== null;
+    if (picture) this.format.source(picture.width, picture.height);
+    this.capture.use(picture ? source : null);
+    if (!this.stream) return this.open();
+    this.#arrange();
+    this.update(this.feed.patch(this.wanted));
+    this.reformat(this.format.format);
   }
 
   open() {
     if (!this.identity) return;
     const { name, token } = this.identity;
-    this.#showFormat(this.format.format);
+    this.wantedFormat = this.format.format;
     const url = new URL("ws", document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     this.stream = connect(url, {
       session: name,
       resume: token,
-      format: this.format.format,
+      format: this.wantedFormat,
       client: "web page",
       onWelcome: (welcome) => this.#welcomed(welcome),
       onOutput: (output) => this.#paint(output),
@@ -89,6 +104,11 @@ class Page {
         this.#applied(updated.settings);
         this.look.understood(updated);
       },
+      onReformatted: ({ format }) => {
+        this.#showFormat(format);
+        this.hud.restart();
+      },
+      onSwitched: () => this.#showModel(),
       onReady: () => this.capture.ready(),
       onState: (state, detail) => this.#state(state, detail),
       onError: (error) => this.#failed(error),
@@ -98,17 +118,32 @@ class Page {
 
   /** @param {Settings} patch */
   update(patch) {
+    if (!this.stream || !Object.keys(patch).length) return;
     if (typeof patch.max_fps === "number") this.capture.maxFps = patch.max_fps;
-    this.stream?.update(patch).catch(() => this.#applied(this.stream?.settings ?? {}));
+    this.wanted = mergeSettings(this.wanted, patch);
+    this.stream.update(patch).catch(() => {
+      this.wanted = this.stream?.settings ?? {};
+      this.#applied(this.wanted);
+    });
+  }
+
+  /** @param {Settings} defaults */
+  reset(defaults) {
+    const settings = { ...defaults, seed_speed: this.feed.travel };
+    this.settings.show(settings);
+    this.update(settings);
   }
 
   /** @param {Format} format */
   reformat(format) {
-    const now = this.stream?.welcome?.format;
-    this.#showFormat(format);
-    if (now?.width === format.width && now.height === format.height && now.fit === format.fit) return;
-    this.hud.restart();
-    this.stream?.reformat(format);
+    if (JSON.stringify(format) === JSON.stringify(this.wantedFormat)) return;
+    this.wantedFormat = format;
+    if (!this.stream) return;
+    this.#showFormat(format, "…");
+    this.stream.reformat(format).catch(() => {
+      this.wantedFormat = this.stream?.format;
+      if (this.wantedFormat) this.#showFormat(this.wantedFormat);
+    });
   }
 
   /** @param {string} title @param {string} text @param {() => void} retry */
@@ -209,7 +244,8 @@ class Page {
 
   /** @param {Output} output */
   async #paint(output) {
-    await this.screen.paint(output, this.capture.sent(output.sourceSeq));
+    const before = output.sentMs === null ? null : this.capture.sent(output.sourceSeq);
+    await this.screen.paint(output, before);
     this.hud.painted(output);
     this.capture.took(output.engineUs / 1000);
     Object.assign(this.screen.canvas.dataset, { seq: output.seq, rev: output.settingsRev });
@@ -219,20 +255,43 @@ class Page {
   /** @param {Welcome} welcome */
   #welcomed(welcome) {
     this.identity?.remember(welcome.resume);
-    this.look.offer(welcome.styles);
-    this.screen.shape(welcome.format.width, welcome.format.height);
+    this.#showModel();
     this.#showFormat(welcome.format);
-    byId("foot", HTMLElement).textContent = `Model ${welcome.model} · session ${welcome.session}`;
     this.hud.restart();
-    const kept = welcome.resumed || welcome.rev > 0 ? null : recall();
+    const kept = welcome.resumed || welcome.rev > 0 ? {} : recall(welcome);
+    this.wanted = welcome.settings;
     this.#applied(welcome.settings);
-    if (kept) this.update(kept);
+    this.update({ ...kept, ...this.feed.patch({ ...welcome.settings, ...kept }) });
+  }
+
+  /** What depends on the model the server has now. */
+  #showModel() {
+    const welcome = this.stream?.welcome;
+    if (!welcome) return;
+    this.models.offer(welcome.models, welcome.model);
+    this.look.offer(welcome.styles);
+    this.loras.offer(welcome.loras);
+    this.#arrange(welcome.unused);
+    byId("foot", HTMLElement).textContent = `Model ${welcome.model} · session ${welcome.session}`;
+  }
+
+  /** Show what is of use with this model and this source.
+   * @param {string[] | undefined} [unused] nothing is shown before it is known */
+  #arrange(unused = this.stream?.welcome?.unused) {
+    if (!unused) return;
+    this.settings.arrange({ unused, origin: this.feed.origin });
+    for (const element of document.querySelectorAll("[data-needs]")) {
+      if (element instanceof HTMLElement) element.hidden = unused.includes(element.dataset.needs ?? "");
+    }
   }
 
   /** @param {Settings} settings in force */
   #applied(settings) {
     this.settings.show(settings);
     this.look.take(settings);
+    this.negative.show(settings);
+    this.loras.show(settings);
+    this.hud.settings = settings;
     if (typeof settings.max_fps === "number") this.capture.maxFps = settings.max_fps;
     localStorage.setItem(KEPT_SETTINGS, JSON.stringify(settings));
   }
@@ -240,7 +299,7 @@ class Page {
   /** @param {State} state @param {StateDetail} detail */
   #state(state, { code }) {
     const names = { connecting: "Connecting", open: "Live", reconnecting: "Reconnecting", closed: "Disconnected" };
-    if (state === "reconnecting") this.lost ||= code !== undefined; // a change of format has no code
+    if (state === "reconnecting") this.lost = true;
     else if (state !== "connecting") this.lost = false;
     this.hud.live = state === "open";
     byId("connection", HTMLElement).dataset.state = state;
@@ -270,9 +329,9 @@ class Page {
     toast(capitalised(error.message), "alert");
   }
 
-  /** @param {Format} format */
-  #showFormat({ width, height }) {
-    byId("format-now", HTMLElement).textContent = `${width} × ${height}`;
+  /** @param {Format} format @param {string} [more] that it is not in force yet */
+  #showFormat({ width, height }, more = "") {
+    byId("format-now", HTMLElement).textContent = `${width} × ${height}${more}`;
   }
 
   #showRecordingTime() {
@@ -289,12 +348,13 @@ class Page {
   }
 }
 
-/** The settings of the last visit. @returns {Settings | null} */
-function recall() {
+/** The settings of the last visit, as far as this server can have them. @param {Welcome} welcome @returns {Settings} */
+function recall({ loras }) {
   try {
-    return JSON.parse(localStorage.getItem(KEPT_SETTINGS) ?? "null");
+    const kept = JSON.parse(localStorage.getItem(KEPT_SETTINGS) ?? "{}");
+    return "loras" in kept ? { ...kept, loras: known(kept.loras, loras) } : kept;
   } catch {
-    return null;
+    return {};
   }
 }
 

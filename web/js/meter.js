@@ -87,3 +87,22 @@ export function frameTimes(output, paintedMs) {
     paint: Math.max(0, paintedMs - output.receivedMs),
   };
 }
+
+/** Where the time of a frame went that the server made itself. Its clock is not this one's: only durations count.
+ * @param {{queueUs: number, engineUs: number, encodeUs: number, receivedMs: number}} output
+ * @param {number} paintedMs @returns {FrameTimes} */
+export function serverTimes({ queueUs, engineUs, encodeUs, receivedMs }, paintedMs) {
+  return {
+    capture: 0,
+    network: 0,
+    queue: queueUs / 1000,
+    engine: engineUs / 1000,
+    encode: encodeUs / 1000,
+    paint: Math.max(0, paintedMs - receivedMs),
+  };
+}
+
+/** What stream batch costs: frames of delay. @param {{[name: string]: unknown}} settings */
+export function batchDelay({ stream_batch, steps }) {
+  return stream_batch === true ? Math.max(0, Number(steps) - 1) : 0;
+}

@@ -2,39 +2,51 @@
 
 import { control, hasControl } from "./controls.js";
 import { byId } from "./dom.js";
+import { groupOf } from "./groups.js";
 import { matchSize, presets } from "./sizes.js";
 
 /** @import {Control, Property} from "./controls.js" */
+/** @import {Situation} from "./groups.js" */
 /** @import {Format, Settings} from "./types.js" */
 
 /** Aspects to choose from; 0 is the source's own. @type {Readonly<Record<string, number>>} */
 const SHAPES = Object.freeze({ "Match the source": 0, Square: 1, "16:9": 16 / 9, "4:3": 4 / 3, "9:16": 9 / 16 });
 const KEPT = "streamgen.format";
+const KEPT_OPEN = "streamgen.advanced";
 
-/** The live settings, but for the prompt. */
+/** The live settings, but for the prompt and the source. */
 export class SettingsPanel {
   /** @type {Map<string, Control>} */ #controls = new Map();
   /** @type {Settings} */ defaults = {};
+  #arranged = "";
 
-  /** @param {{properties: Record<string, Property>}} schema @param {(patch: Settings) => void} onChange */
-  constructor(schema, onChange) {
-    const root = byId("controls", HTMLElement);
+  /** Call `arrange` next; no control is shown before. @param {{properties: Record<string, Property>}} schema
+   * @param {(patch: Settings) => void} onChange @param {(defaults: Settings) => void} onReset */
+  constructor(schema, onChange, onReset) {
     for (const [name, property] of Object.entries(schema.properties)) {
       if (!hasControl(property)) continue;
       const made = control(name, property, (value) => onChange({ [name]: value }));
       this.#controls.set(name, made);
-      this.defaults[name] = property.default;
-      root.append(made.root);
+      if (name !== "source") this.defaults[name] = property.default;
     }
-    byId("reset", HTMLElement).addEventListener("click", () => {
-      this.show(this.defaults);
-      onChange(this.defaults);
-    });
+    byId("reset", HTMLElement).addEventListener("click", () => onReset(this.defaults));
+    const advanced = byId("advanced", HTMLDetailsElement);
+    advanced.open = localStorage.getItem(KEPT_OPEN) === "true";
+    advanced.addEventListener("toggle", () => localStorage.setItem(KEPT_OPEN, String(advanced.open)));
   }
 
-  /** The part of `settings` that has a control here. @param {Settings} settings @returns {Settings} */
-  own(settings) {
-    return Object.fromEntries(Object.entries(settings).filter(([name]) => this.#controls.has(name)));
+  /** Show the controls that are of use, each in its group. @param {Situation} situation */
+  arrange(situation) {
+    const key = JSON.stringify(situation);
+    if (key === this.#arranged) return; // a control that is put in its place again loses the pointer and the focus
+    this.#arranged = key;
+    const roots = /** @type {const} */ (["main", "advanced"]).map((group) => {
+      const members = [...this.#controls].filter(([name]) => groupOf(name, situation) === group);
+      return members.map(([, { root }]) => root);
+    });
+    byId("controls", HTMLElement).replaceChildren(...roots[0]);
+    byId("controls-advanced", HTMLElement).replaceChildren(...roots[1]);
+    byId("advanced", HTMLElement).hidden = roots[1].length === 0;
   }
 
   /** @param {Settings} settings */

@@ -1,7 +1,8 @@
 // Choosing a source: the row of buttons, the list of cameras, files dropped on the picture.
 
 import { byId, make, press } from "./dom.js";
-import { cameras, openCamera, openImage, openSample, openScreen, openVideo, SourceError } from "./sources.js";
+import { cameras, openCamera, openImage, openPrompt, openSample, openScreen } from "./sources.js";
+import { openVideo, SourceError } from "./sources.js";
 import { toast } from "./toasts.js";
 
 /** @import {Kind, Source} from "./sources.js" */
@@ -34,16 +35,18 @@ export class SourcePicker {
     this.#drops();
   }
 
-  /** Begin with the camera where that needs no question, else with the sample. */
+  /** Begin with the last visit's source where that needs no question, else with the sample. */
   async start() {
-    const wanted = localStorage.getItem(KEPT) === "camera" && (await cameraAllowed());
-    await this.choose(wanted ? "camera" : "sample");
+    const kept = localStorage.getItem(KEPT);
+    if (kept === "prompt") return this.choose("prompt");
+    const camera = kept === "camera" && (await cameraAllowed());
+    await this.choose(camera ? "camera" : "sample");
   }
 
   /** @param {Kind} kind */
   async choose(kind) {
     if (kind === "video" || kind === "image") return byId(`${kind}-file`, HTMLInputElement).click();
-    const openers = { camera: () => openCamera(), screen: openScreen, sample: openSample };
+    const openers = { camera: () => openCamera(), screen: openScreen, sample: openSample, prompt: openPrompt };
     await this.#open(openers[kind]);
   }
 

@@ -43,6 +43,14 @@ export class Screen {
     return this.#mirror;
   }
 
+  /** Whether there is a before to compare with. @param {boolean} possible */
+  set comparable(possible) {
+    const button = byId("split", HTMLButtonElement);
+    button.hidden = button.disabled = !possible; // its key presses it as well
+    this.#before = null;
+    if (!possible) this.split = false;
+  }
+
   /** @param {boolean} on */
   set split(on) {
     this.#split = on;

@@ -1,12 +1,13 @@
-// Where pictures come from: camera, screen, video file, still image, built-in sample.
+// Where pictures come from: camera, screen, video file, still image, built-in sample, or the prompt alone.
 
 /**
- * @typedef {"camera" | "screen" | "video" | "image" | "sample"} Kind
+ * @typedef {"camera" | "screen" | "video" | "image" | "sample" | "prompt"} Kind
+ * @typedef {{image: CanvasImageSource, width: number, height: number}} Picture
  * @typedef {object} Source
  * @property {Kind} kind
  * @property {string} label
  * @property {HTMLVideoElement | null} video its frames set the pace; null: the picture is drawn when asked for
- * @property {() => {image: CanvasImageSource, width: number, height: number}} picture the newest one
+ * @property {() => Picture | null} picture the newest one; null where the server makes them
  * @property {string} deviceId of a camera, else empty
  * @property {(ended: () => void) => void} onEnded
  * @property {() => void} stop
@@ -164,6 +165,12 @@ export async function openSample() {
   };
   const stop = () => image.close();
   return { kind: "sample", label: "Sample", deviceId: "", video: null, picture, onEnded: () => {}, stop };
+}
+
+/** A prompt stream: the server makes the frames, this page sends none. @returns {Promise<Source>} */
+export async function openPrompt() {
+  const nothing = () => {};
+  return { kind: "prompt", label: "", deviceId: "", video: null, picture: () => null, onEnded: nothing, stop: nothing };
 }
 
 /** Which square of the sample is seen: a loop of 24 s. @param {number} seconds @param {number} size */

@@ -1,8 +1,8 @@
 // streamgen.js: publish video to a streamgen session, or view one. One file, no dependencies, browser or node.
 // docs/javascript.md shows how to use it; docs/protocol.md is the wire format it speaks.
 
-/** @import {Event, Format, Header, HeaderFields, InputFrame, Options, Output, Settings, Snapshot, State, StateDetail,
- *   Stats, Updated, Welcome} from "./types.js" */
+/** @import {Event, Format, Header, HeaderFields, InputFrame, Options, Output, Reformatted, Settings, Snapshot, State,
+ *   StateDetail, Stats, Switched, Updated, Welcome} from "./types.js" */
 
 export const SUBPROTOCOL = "streamgen.v1";
 export const HEADER_BYTES = 48;
@@ -132,7 +132,7 @@ function deferred() {
 /** What lives and dies with one connection. */
 class Link {
   /** @type {number[]} sent, not yet acknowledged */ inFlight = [];
-  /** @type {Map<number, number>} when each frame was sent, until its output comes */ sentMs = new Map();
+  /** @type {Map<number, {sentMs: number, capturedUs: number}>} by seq, until its output comes */ sent = new Map();
   /** @type {InputFrame | null} the newest frame not yet sent */ unsent = null;
   /** @type {Output | null} the newest output not yet painted */ unpainted = null;
   /** @type {Map<string, Deferred>} by ref */ requests = new Map();
@@ -148,6 +148,15 @@ class Link {
   }
 }
 
+/** When the frame was sent that this output was made from; null when this client did not send it. A prompt stream counts
+ * its outputs itself, so the time of capture has to fit too. @param {Link} link @param {Header} output */
+function sentMs({ sent }, { sourceSeq, capturedUs }) {
+  const frame = sent.get(sourceSeq);
+  if (frame?.capturedUs !== capturedUs) return null;
+  for (const seq of sent.keys()) if (seq <= sourceSeq) sent.delete(seq);
+  return frame.sentMs;
+}
+
 /** One session, over as many connections as it takes. Made by `connect`. */
 export class Stream {
   /** @type {State} */ #state = "connecting";
@@ -158,6 +167,7 @@ export class Stream {
   /** @type {Partial<Format> | undefined} */ #format;
   /** @type {{patch: Settings, answer: Deferred} | null} sent, not yet answered */ #updating = null;
   /** @type {{patch: Settings, answer: Deferred} | null} the newest settings not yet sent */ #update = null;
+  /** @type {{format: Partial<Format>, answer: Deferred, sent: boolean} | null} not yet in force */ #reformatting = null;
   /** @type {any} */ #retryTimer = null;
   #paused = false;
   #attempt = 0;
@@ -190,6 +200,7 @@ export class Stream {
   get session() { return this.#welcome?.session ?? this.options.session; }
   get welcome() { return this.#welcome; }
   get settings() { return this.#settings; }
+  get format() { return this.#welcome?.format; }
   get paused() { return this.#paused; }
   /** True when a frame would be sent at once: encode one then, and not before. */
   get ready() {
@@ -214,8 +225,8 @@ export class Stream {
     const header = { kind: KIND.input, codec: CODEC[codec], width, height, seq, sourceSeq: seq, capturedUs };
     link.socket.send(packFrame(header, data));
     link.inFlight.push(seq);
-    link.sentMs.set(seq, sentMs);
-    if (link.sentMs.size > SENT_TIMES_KEPT) link.sentMs.delete(seq - SENT_TIMES_KEPT);
+    link.sent.set(seq, { sentMs, capturedUs: Math.round(capturedUs) });
+    if (link.sent.size > SENT_TIMES_KEPT) link.sent.delete(seq - SENT_TIMES_KEPT);
     this.counters.sent += 1;
     return seq;
   }
@@ -228,6 +239,24 @@ export class Stream {
     this.#update = { patch: mergeSettings(this.#update?.patch ?? {}, patch), answer };
     this.#sendUpdate();
     return answer.promise;
+  }
+
+  /** Change the output's size or fit; resolves once outputs of the new format follow, until then the old ones come. A
+   * newer call stands in for one that is under way, which is answered with it.
+   * @param {Partial<Format>} format @returns {Promise<Reformatted>} */
+  reformat(format) {
+    const answer = this.#reformatting?.answer ?? deferred();
+    if (this.#state === "closed") answer.reject(new StreamError("closed", "the stream is closed"));
+    this.#reformatting = { format: { ...this.#reformatting?.format, ...format }, answer, sent: false };
+    this.#sendFormat();
+    return answer.promise;
+  }
+
+  /** Have the server load another of `welcome.models`, for every session it serves; that may take minutes, and the old
+   * one goes on until then. @param {string} model @param {readonly string[]} [loras] which of its LoRAs; else all
+   * @returns {Promise<Switched>} */
+  switchModel(model, loras) {
+    return this.#request("switch", loras === undefined ? { model } : { model, loras });
   }
 
   /** Publisher: stop computing. Viewer: stop receiving. @returns {Promise<unknown>} */
@@ -250,16 +279,6 @@ export class Stream {
   /** The server's counters of this session. @returns {Promise<Stats>} */
   stats() {
     return this.#request("stats");
-  }
-
-  /** Change the output's size or fit: a new connection takes the session over with that format.
-   * @param {Partial<Format>} format */
-  reformat(format) {
-    this.#format = { ...this.#format, ...format };
-    if (!this.#link) return; // the next connection carries it
-    this.#drop("reformat");
-    this.#become("lost", {});
-    this.retryNow();
   }
 
   /** Reconnect now instead of after the wait. */
@@ -335,10 +354,9 @@ export class Stream {
     if (message.type === "welcome") this.#welcomed(message);
     else if (message.type === "ack") this.#acknowledged(link, message.seq);
     else if (message.type === "warning") this.options.onWarning?.(message);
-    else if (message.type === "updated") {
-      this.#settings = message.settings;
-      this.options.onUpdated?.(message);
-    }
+    else if (message.type === "updated") this.#updated(message);
+    else if (message.type === "reformatted") this.#reformatted(message);
+    else if (message.type === "switched") this.#switched(message);
   }
 
   /** @param {Welcome} welcome */
@@ -346,12 +364,39 @@ export class Stream {
     this.#welcome = welcome;
     this.#token = welcome.resume ?? undefined;
     this.#settings = welcome.settings;
+    this.#format = welcome.format;
     this.#attempt = 0;
     this.#become("welcome", {});
     this.options.onWelcome?.(welcome);
     if (this.#paused) this.pause();
     this.#sendUpdate();
+    this.#sendFormat();
     if (this.ready) this.options.onReady?.();
+  }
+
+  /** @param {Updated} updated */
+  #updated(updated) {
+    this.#settings = updated.settings;
+    this.options.onUpdated?.(updated);
+  }
+
+  /** @param {Reformatted} reformatted */
+  #reformatted(reformatted) {
+    this.#format = reformatted.format;
+    this.#learn({ format: reformatted.format });
+    this.options.onReformatted?.(reformatted);
+  }
+
+  /** @param {Switched} switched */
+  #switched(switched) {
+    const { model, styles, unused, loras } = switched;
+    this.#learn({ model, styles, unused, loras });
+    this.options.onSwitched?.(switched);
+  }
+
+  /** Keep `welcome` as things are now. @param {Partial<Welcome>} facts */
+  #learn(facts) {
+    if (this.#welcome) this.#welcome = { ...this.#welcome, ...facts };
   }
 
   /** @param {{code: string, message: string, field?: string, retryable?: boolean}} message
@@ -363,6 +408,7 @@ export class Stream {
     }
     const error = new StreamError(message.code, message.message, message);
     request?.reject(error);
+    if (message.code === "superseded") return; // by a newer format, whose answer is this one's too
     this.options.onError?.(error);
   }
 
@@ -382,10 +428,8 @@ export class Stream {
       link.snapshot?.resolve({ seq, width, height, data: picture });
       link.snapshot = null;
     } else if (header.kind === KIND.output) {
-      const sentMs = link.sentMs.get(header.sourceSeq) ?? null;
-      for (const seq of link.sentMs.keys()) if (seq <= header.sourceSeq) link.sentMs.delete(seq);
       this.counters.received += 1;
-      link.unpainted = { ...header, data: picture, sentMs, receivedMs: link.heardMs };
+      link.unpainted = { ...header, data: picture, sentMs: sentMs(link, header), receivedMs: link.heardMs };
       if (!link.painting) void this.#paint(link);
     }
   }
@@ -421,7 +465,21 @@ export class Stream {
     this.#request("update", { settings: update.patch }).then(then(update.answer.resolve), then(update.answer.reject));
   }
 
-  /** Forget the connection and what was in flight on it; an unanswered update goes again on the next one.
+  #sendFormat() {
+    const asked = this.#reformatting;
+    if (this.#state !== "open" || !asked || asked.sent) return;
+    const { format, answer } = asked;
+    asked.sent = true;
+    /** @type {(settle: (answer: any) => void) => (answer: any) => void} */
+    const then = (settle) => (result) => {
+      if (this.#reformatting !== asked) return; // a newer one stands in for it
+      this.#reformatting = null;
+      settle(result);
+    };
+    this.#request("reformat", { format }).then(then(answer.resolve), then(answer.reject));
+  }
+
+  /** Forget the connection and what was in flight on it; what was asked for and not answered goes again on the next one.
    * @param {string} reason */
   #drop(reason) {
     const link = this.#link;
@@ -429,6 +487,7 @@ export class Stream {
     this.#link = this.#updating = null;
     if (older) this.#update = { patch: mergeSettings(older.patch, newer?.patch ?? {}), answer: older.answer };
     if (older && newer) older.answer.promise.then(newer.answer.resolve, newer.answer.reject);
+    if (this.#reformatting) this.#reformatting = { ...this.#reformatting, sent: false };
     const error = new StreamError("connection_lost", `the connection was lost: ${reason}`, { retryable: true });
     for (const request of link?.requests.values() ?? []) request.reject(error);
     link?.snapshot?.reject(error);
@@ -447,7 +506,9 @@ export class Stream {
 
   /** @param {StateDetail} detail */
   #end(detail) {
-    this.#update?.answer.reject(new StreamError("closed", "the stream is closed"));
+    const closed = new StreamError("closed", "the stream is closed");
+    this.#update?.answer.reject(closed);
+    this.#reformatting?.answer.reject(closed);
     this.#become("end", detail);
   }
 

@@ -17,6 +17,12 @@ export type Welcome = {
   resumed: boolean;
   model: string;
   styles: string[];
+  /** Settings that change nothing with this model. */
+  unused: string[];
+  /** LoRAs whose weight may be set, with the weight each was loaded with. */
+  loras: Record<string, number>;
+  /** What `switchModel` may name. */
+  models: string[];
   format: Format;
   settings: Settings;
   rev: number;
@@ -28,6 +34,17 @@ export type Updated = {
   settings: Settings;
   understood: number | null;
   styles: Record<string, number>;
+};
+
+export type Reformatted = { format: Format };
+
+export type Switched = {
+  model: string;
+  styles: string[];
+  unused: string[];
+  loras: Record<string, number>;
+  backend: string;
+  device: string;
 };
 
 export type Stats = {
@@ -93,6 +110,10 @@ export type Options = {
   /** Paint it; the acknowledgement waits for a returned promise. */
   onOutput?: (output: Output) => unknown;
   onUpdated?: (updated: Updated) => void;
+  /** Outputs have another size from now on. */
+  onReformatted?: (reformatted: Reformatted) => void;
+  /** The server has another model, whoever asked for it. */
+  onSwitched?: (switched: Switched) => void;
   onState?: (state: State, detail: StateDetail) => void;
   onError?: (error: StreamError) => void;
   onWarning?: (warning: { code: string; message: string }) => void;

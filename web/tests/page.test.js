@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { frameTimes, Rate, STAGES, Window } from "../js/meter.js";
+import { Feed } from "../js/feed.js";
+import { groupOf } from "../js/groups.js";
+import { known } from "../js/loras.js";
+import { batchDelay, frameTimes, Rate, serverTimes, STAGES, Window } from "../js/meter.js";
+import { shortName } from "../js/models.js";
 import { Pacer, usefulFps } from "../js/pacer.js";
 import { containBox, coverCrop, matchSize, presets, uploadPlan } from "../js/sizes.js";
 
@@ -46,6 +50,64 @@ test("the stages of a frame sum to its glass-to-glass time", () => {
   const times = frameTimes(output, 1043);
   assert.deepEqual(times, { capture: 10, network: 7, queue: 2, engine: 20, encode: 1, paint: 3 });
   assert.equal(STAGES.reduce((sum, name) => sum + times[name], 0), 43);
+});
+
+test("a frame that the server made is timed without its clock", () => {
+  const output = { capturedUs: 9e15, queueUs: 2000, engineUs: 20_000, encodeUs: 1000, sentMs: null, receivedMs: 1040 };
+  const times = serverTimes(output, 1043);
+  assert.deepEqual(times, { capture: 0, network: 0, queue: 2, engine: 20, encode: 1, paint: 3 });
+});
+
+test("stream batch delays by all steps but one", () => {
+  assert.equal(batchDelay({ stream_batch: true, steps: 4 }), 3);
+  assert.equal(batchDelay({ stream_batch: true, steps: 1 }), 0);
+  assert.equal(batchDelay({ stream_batch: false, steps: 4 }), 0);
+  assert.equal(batchDelay({}), 0);
+});
+
+const CAMERA = { unused: [], origin: "frames" };
+const PROMPT = { unused: [], origin: "prompt" };
+
+test("a setting that the model does not look at has no control", () => {
+  assert.equal(groupOf("guidance", CAMERA), "main");
+  assert.equal(groupOf("guidance", { ...CAMERA, unused: ["guidance"] }), null);
+  assert.equal(groupOf("source", CAMERA), null);
+});
+
+test("what is rarely turned is among the advanced settings, also what comes later", () => {
+  const rare = ["guidance_mode", "stream_batch", "feedback", "skip_similar", "transition_ms", "something_new"];
+  for (const name of rare) assert.equal(groupOf(name, CAMERA), "advanced");
+});
+
+test("the seed's travel is at hand in a prompt stream", () => {
+  assert.equal(groupOf("seed_speed", CAMERA), "advanced");
+  assert.equal(groupOf("seed_speed", PROMPT), "main");
+});
+
+test("a prompt stream begins to travel, and the camera's picture stays as still as it was", () => {
+  const feed = new Feed();
+  assert.deepEqual(feed.patch({ source: "frames", seed_speed: 0 }), {});
+  feed.origin = "prompt";
+  assert.deepEqual(feed.patch({ source: "frames", seed_speed: 0 }), { source: "prompt", seed_speed: 0.5 });
+  feed.origin = "frames";
+  assert.deepEqual(feed.patch({ source: "prompt", seed_speed: 2 }), { source: "frames", seed_speed: 0 });
+  feed.origin = "prompt";
+  assert.equal(feed.patch({ source: "frames", seed_speed: 0 }).seed_speed, 2);
+});
+
+test("a prompt stream that is taken over keeps its travel", () => {
+  const feed = new Feed();
+  feed.origin = "prompt";
+  assert.deepEqual(feed.patch({ source: "prompt", seed_speed: 0.1 }), {});
+});
+
+test("weights of LoRAs that the model does not have are left out", () => {
+  assert.deepEqual(known({ grain: 0.5, gone: 1 }, { grain: 1, other: 1 }), { grain: 0.5 });
+});
+
+test("a model is called by the last part of its name, unless two would be called the same", () => {
+  const models = ["tiny", "stabilityai/sd-turbo", "/models/sd-turbo", "acme/sana"];
+  assert.deepEqual(models.map((name) => shortName(name, models)), ["tiny", models[1], models[2], "sana"]);
 });
 
 test("presets keep to the server's limits", () => {

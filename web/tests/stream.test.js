@@ -139,13 +139,23 @@ test("an output that cannot be painted is reported and acknowledged all the same
 
 test("an output tells when its frame was sent and when it came back", async () => {
   const stream = open();
-  stream.send(frame());
+  stream.send({ ...frame(), capturedUs: 5 });
   clock.advance(40);
-  socket().message(output(9, { sourceSeq: 0, engineUs: 20_000 }));
+  socket().message(output(9, { sourceSeq: 0, capturedUs: 5, engineUs: 20_000 }));
   await settled();
   const [made] = heard.outputs;
   assert.equal(made.receivedMs - made.sentMs, 40);
   assert.equal(made.engineUs, 20_000);
+});
+
+test("an output of a prompt stream was not sent, though a frame has its number", async () => {
+  const stream = open();
+  stream.send({ ...frame(), capturedUs: 1_000_000.4 });
+  socket().message(output(0, { capturedUs: 2_000_000 }));
+  await settled();
+  socket().message(output(0, { capturedUs: 1_000_000 }));
+  await settled();
+  assert.deepEqual(heard.outputs.map(({ sentMs }) => sentMs), [null, clock.nowMs]);
 });
 
 test("an update is answered with the settings in force", async () => {
@@ -326,18 +336,126 @@ test("an overlay may come back after any code", () => {
   assert.equal(stream.state, "reconnecting");
 });
 
-test("a new format is a new connection that takes the session over", () => {
-  const stream = open({ format: { width: 256, height: 256 } });
-  const old = socket();
-  stream.reformat({ width: 512 });
-  assert.equal(old.closedWith, 1000);
-  assert.deepEqual(old.texts("bye"), []);
-  assert.notEqual(socket(), old);
+test("a new format is asked for on the same connection and is in force once it is answered", async () => {
+  const stream = open({ onReformatted: ({ format }) => (heard.format = format) });
+  const answer = stream.reformat({ width: 512 });
+  const [{ ref, format: asked }] = socket().texts("reformat");
+  assert.deepEqual(asked, { width: 512 });
+  assert.equal(stream.format.width, 256);
+  const format = { width: 512, height: 256, fit: "cover" };
+  socket().message({ type: "reformatted", format, ref });
+  assert.deepEqual((await answer).format, format);
+  assert.deepEqual([stream.format, stream.welcome.format, heard.format], [format, format, format]);
+  assert.equal(sockets.at(-1).closedWith, null);
+});
+
+test("a newer size is asked for at once, and answers for one that was under way", async () => {
+  const stream = open();
+  const answers = [stream.reformat({ width: 320 }), stream.reformat({ width: 384 }), stream.reformat({ height: 512 })];
+  const asked = socket().texts("reformat");
+  assert.deepEqual(asked.map(({ format }) => format), [{ width: 320 }, { width: 384 }, { width: 384, height: 512 }]);
+  for (const { ref } of asked.slice(0, 2)) {
+    socket().message({ type: "error", code: "superseded", message: "a newer one", field: "format", ref });
+  }
+  await settled();
+  const format = { width: 384, height: 512, fit: "cover" };
+  socket().message({ type: "reformatted", format, ref: asked[2].ref });
+  for (const answer of answers) assert.deepEqual((await answer).format, format);
+  assert.deepEqual(heard.errors, []);
+});
+
+test("a refused format leaves the one in force", async () => {
+  const stream = open();
+  const refused = stream.reformat({ width: 100 });
+  const [{ ref }] = socket().texts("reformat");
+  socket().message({ type: "error", code: "invalid_settings", message: "no", field: "width", ref });
+  await assert.rejects(refused, { code: "invalid_settings", field: "width" });
+  assert.equal(stream.format.width, 256);
+  stream.reformat({ height: 512 });
+  assert.deepEqual(socket().texts("reformat")[1].format, { height: 512 });
+});
+
+test("a format that was not in force yet survives a lost connection", async () => {
+  const stream = open();
+  const answer = stream.reformat({ width: 512 });
+  socket().lose();
+  clock.advance(500);
   socket().accept();
-  assert.deepEqual(socket().sent[0].format, { width: 512, height: 256 });
-  assert.equal(socket().sent[0].resume, "token-1");
-  old.lose(1000);
-  assert.equal(stream.state, "connecting");
+  socket().message({ ...WELCOME, resumed: true });
+  const [{ ref, format }] = socket().texts("reformat");
+  assert.deepEqual(format, { width: 512 });
+  socket().message({ type: "reformatted", format: { ...WELCOME.format, width: 512 }, ref });
+  assert.equal((await answer).format.width, 512);
+});
+
+test("a format asked for without a connection goes out after the welcome", async () => {
+  const stream = open();
+  socket().lose();
+  const answer = stream.reformat({ width: 512 });
+  clock.advance(500);
+  socket().accept();
+  assert.equal(socket().sent[0].format.width, 256);
+  socket().message({ ...WELCOME, resumed: true });
+  const [{ ref, format }] = socket().texts("reformat");
+  socket().message({ type: "reformatted", format, ref });
+  assert.equal((await answer).format.width, 512);
+});
+
+test("a format asked for at the welcome is sent once", () => {
+  const stream = start({ onWelcome: () => stream.reformat({ width: 512 }) });
+  socket().accept();
+  socket().message(WELCOME);
+  assert.equal(socket().texts("reformat").length, 1);
+});
+
+test("a viewer hears of a new format too", () => {
+  const stream = open({ role: "view", onReformatted: ({ format }) => (heard.format = format) }, { role: "view" });
+  socket().message({ type: "reformatted", format: { width: 512, height: 512, fit: "cover" }, ref: null });
+  assert.equal(heard.format.width, 512);
+  assert.equal(stream.format.width, 512);
+});
+
+const SWITCHED = {
+  type: "switched",
+  model: "other",
+  styles: ["ink"],
+  unused: [],
+  loras: { grain: 0.5 },
+  backend: "eager",
+  device: "cpu",
+};
+
+test("another model is told with all that changes with it", async () => {
+  const stream = open({ onSwitched: ({ backend }) => (heard.backend = backend) });
+  const answer = stream.switchModel("other");
+  const [{ ref, ...request }] = socket().texts("switch");
+  assert.deepEqual(request, { type: "switch", model: "other" });
+  socket().message({ ...SWITCHED, ref });
+  assert.equal((await answer).model, "other");
+  const { model, styles, unused, loras, session } = stream.welcome;
+  assert.deepEqual([model, styles, unused, loras, session], ["other", ["ink"], [], { grain: 0.5 }, "cam"]);
+  assert.equal(heard.backend, "eager");
+});
+
+test("LoRAs to load go with the model", () => {
+  const stream = open();
+  stream.switchModel("other", ["grain"]);
+  assert.deepEqual(socket().texts("switch")[0].loras, ["grain"]);
+});
+
+test("a model that somebody else switched to is told as well", () => {
+  const stream = open({ onSwitched: ({ model }) => (heard.model = model) });
+  socket().message({ ...SWITCHED, ref: null });
+  assert.deepEqual([heard.model, stream.welcome.model], ["other", "other"]);
+});
+
+test("a model that is not there is an error", async () => {
+  const stream = open();
+  const refused = stream.switchModel("none");
+  const [{ ref }] = socket().texts("switch");
+  socket().message({ type: "error", code: "unknown_model", message: "no", field: "model", ref });
+  await assert.rejects(refused, { code: "unknown_model" });
+  assert.equal(stream.welcome.model, "tiny");
 });
 
 test("a silent connection is asked for a sign of life, then given up", () => {
@@ -354,11 +472,14 @@ test("a silent connection is asked for a sign of life, then given up", () => {
 test("close says bye once and is final", async () => {
   const stream = open();
   const update = stream.update({ seed: 1 });
+  const format = stream.reformat({ width: 512 });
   stream.close();
   stream.close();
   assert.deepEqual(socket().texts("bye"), [{ type: "bye" }]);
   assert.equal(socket().closedWith, 1000);
   await assert.rejects(update, { code: "closed" });
+  await assert.rejects(format, { code: "closed" });
+  await assert.rejects(stream.reformat({ width: 128 }), { code: "closed" });
   await assert.rejects(stream.update({ seed: 2 }), { code: "closed" });
   clock.advance(60_000);
   assert.deepEqual(heard.states, ["open", "closed"]);

@@ -1,0 +1,258 @@
+"""What crosses between the server and a worker process: commands one way, reports the other. No torch in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from streamgen.config import ModelSpec
+from streamgen.errors import StreamgenError
+from streamgen.settings import SIZE_MAX, FrameFormat, Reading, StreamSettings
+
+__all__ = [
+    "OUTBOX_BYTES",
+    "Applied",
+    "CloseSession",
+    "Command",
+    "Dropped",
+    "Failed",
+    "FrameFailed",
+    "Freed",
+    "Made",
+    "ModelReport",
+    "OpenSession",
+    "Ready",
+    "ReformatFailed",
+    "ReformatSession",
+    "Reformatted",
+    "Refused",
+    "Report",
+    "RunSession",
+    "Stop",
+    "SwitchFailed",
+    "SwitchModel",
+    "Switched",
+    "UpdateSession",
+    "WorkerInfo",
+    "WorkerLaunch",
+]
+
+OUTBOX_BYTES = SIZE_MAX * SIZE_MAX * 4
+"""Capacity of a session's outbox: the largest format with alpha, so that another format needs no new slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLaunch:
+    """What a worker process is started with.
+
+    Args:
+        models: every model that it may be told to load, by name.
+        model: the one to start with.
+        loras: names of those of its LoRAs to load; None for all of them.
+        backend: ``auto`` or a name in ``BACKENDS``.
+        threads: compute threads; 0 leaves one core free.
+        max_frame_bytes: of one frame, fitted or not.
+    """
+
+    models: dict[str, ModelSpec]
+    model: str
+    loras: tuple[str, ...] | None
+    backend: str
+    threads: int
+    max_frame_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """What a worker says of the model that it serves.
+
+    Args:
+        model: name of the loaded model.
+        styles: prompts the model is sure to know.
+        backend: name of the backend in use.
+        device: ``cpu``, ``cuda:0``, ...
+        unused: settings that change nothing with this model, sorted.
+        loras: LoRAs whose weight may be set, with the weight each was loaded with.
+        models: names of all models that it may be told to load.
+        width: of the model's own format, pixels.
+        height: likewise.
+        max_steps: most denoising steps.
+    """
+
+    model: str
+    styles: tuple[str, ...]
+    backend: str
+    device: str
+    unused: tuple[str, ...] = ()
+    loras: dict[str, float] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    width: int = 256
+    height: int = 256
+    max_steps: int = 4
+
+
+# ------------------------------------------------------------------------------------------------------------ commands
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """Command: serve a session whose pictures cross in the two named slots. ``running``: see ``RunSession``."""
+
+    session: str
+    format: FrameFormat
+    settings: StreamSettings
+    rev: int
+    inbox: str
+    outbox: str
+    format_rev: int = 0
+    running: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSession:
+    """Command: settings for the next frame."""
+
+    session: str
+    settings: StreamSettings
+    rev: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReformatSession:
+    """Command: prepare another format, and take it over once it is ready. A newer one replaces it."""
+
+    session: str
+    format: FrameFormat
+    rev: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSession:
+    """Command: whether a session that makes its own frames may do so now."""
+
+    session: str
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSession:
+    """Command: forget a session."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchModel:
+    """Command: load another model beside the present one, and take it over for all sessions."""
+
+    model: str
+    loras: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Command: end the process."""
+
+
+Command = OpenSession | UpdateSession | ReformatSession | RunSession | CloseSession | SwitchModel | Stop
+
+# ------------------------------------------------------------------------------------------------------------- reports
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Report: the model is loaded and warm."""
+
+    info: WorkerInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Report: the worker cannot start."""
+
+    error: StreamgenError
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Report: a settings revision is in force."""
+
+    session: str
+    rev: int
+    reading: Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Report: a settings revision cannot be put in force; the last one applied stays."""
+
+    session: str
+    rev: int
+    error: StreamgenError
+
+
+@dataclass(frozen=True, slots=True)
+class Reformatted:
+    """Report: pictures made from now on have the format that came with this revision."""
+
+    session: str
+    rev: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReformatFailed:
+    """Report: a format cannot be had; the one in force stays."""
+
+    session: str
+    rev: int
+    error: StreamgenError
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Report: a picture lies in the session's outbox."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Report: frames of a session that no picture is made of, and why: ``replaced`` by a newer one before they were
+    taken, ``source`` because the session makes its own, ``similar`` to the last one, or ``pipelined`` while the first
+    pictures are under way."""
+
+    session: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFailed:
+    """Report: the engine failed on a session's frame, which is lost."""
+
+    session: str
+    error: StreamgenError
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """Report: another model serves every session from now on; an ``Applied`` for each of them follows."""
+
+    info: WorkerInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchFailed:
+    """Report: a model cannot be had; everything goes on with the present one."""
+
+    error: StreamgenError
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """Report: the model that served before is gone, and with it this much memory of the device, bytes."""
+
+    freed_bytes: int
+
+
+ModelReport = Switched | SwitchFailed | Freed
+Report = Ready | Failed | Applied | Refused | Reformatted | ReformatFailed | Made | Dropped | FrameFailed | ModelReport

@@ -1,0 +1,60 @@
+"""What the server keeps of a session for its worker."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import numpy as np
+
+from streamgen.mailbox import Note, Taken
+from streamgen.server.opened import Opened, make_slots
+from streamgen.settings import FrameFormat, StreamSettings
+from tests.server.test_pool import Ear
+
+SMALL, WIDE, TALL = (FrameFormat(width=width, height=height) for width, height in ((128, 128), (256, 128), (128, 256)))
+
+
+def opened(ear: Ear) -> Opened:
+    slots = make_slots(multiprocessing.get_context("spawn").Lock())
+    made = Opened("a#0", SMALL, StreamSettings(), 0, ear, *slots)
+    made.discard_slots()
+    return made
+
+
+def taken(format: FrameFormat, format_rev: int) -> Taken:
+    return Taken(np.zeros((format.height, format.width, 3), np.uint8), Note(format_rev=format_rev), 0)
+
+
+async def test_a_picture_that_overtakes_the_word_of_its_format_brings_it_along() -> None:
+    ear = Ear()
+    session = opened(ear)
+    session.ask_format(1, WIDE)
+    session.deliver(taken(SMALL, 0))
+    assert ear.formats.empty()
+    session.deliver(taken(WIDE, 1))
+    assert ear.formats.get_nowait() == (1, WIDE)
+    session.announce_format(1)  # the worker's own word
+    assert ear.formats.empty()
+    assert ear.outputs.qsize() == 2
+
+
+async def test_a_format_that_was_ready_before_a_newer_one_was_asked_for_is_announced_too() -> None:
+    ear = Ear()
+    session = opened(ear)
+    session.ask_format(1, WIDE)
+    session.ask_format(2, TALL)
+    session.announce_format(1)
+    assert session.format == WIDE
+    assert session.open_command().format == TALL
+    session.announce_format(2)
+    assert [ear.formats.get_nowait() for _ in range(2)] == [(1, WIDE), (2, TALL)]
+
+
+async def test_the_largest_picture_with_alpha_fits_the_outbox() -> None:
+    inbox, outbox = make_slots(multiprocessing.get_context("spawn").Lock())
+    outbox.put(np.zeros((1024, 1024, 4), np.uint8), Note())
+    got = outbox.take()
+    assert got is not None and got.pixels.shape == (1024, 1024, 4)
+    for slot in (inbox, outbox):
+        slot.close()
+        slot.unlink()
