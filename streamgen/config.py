@@ -61,7 +61,7 @@ class ModelSpec:
         width: default output width, pixels; 0 for the family's own.
         height: default output height, pixels; 0 likewise.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; auto is decided by the family or the backend.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ...
+        device: ``cpu``, ``cuda``, ``cuda:1``, ..., or ``auto``, which ``engine.build_engine`` resolves.
         max_batch: most rows in one network call; 0 lets the backend decide.
         max_steps: most denoising steps a client may ask for.
         vae: ``auto``, ``full``, or where another one is.
@@ -106,7 +106,7 @@ class ServerConfig:
         also_models: further ones that a publisher may switch to.
         weights: safetensors file, None for the embedded weights.
         backend: ``auto`` or a name in ``streamgen.backends.BACKENDS``.
-        device: ``cpu``, ``cuda``, ...
+        device: ``auto``, ``cpu``, ``cuda``, ...
         dtype: see ``ModelSpec``, as all that follow up to ``quantise``.
         loras: as ``LoraSpec.parse`` reads them.
         fused_loras: likewise, fused.
@@ -123,7 +123,7 @@ class ServerConfig:
     also_models: tuple[str, ...] = ()
     weights: Path | None = None
     backend: str = "auto"
-    device: str = "cpu"
+    device: str = "auto"
     dtype: str = "auto"
     max_batch: int = 0
     vae: str = "auto"

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["allocated_bytes", "convolution_ms", "fast_dtype", "give_back_memory", "peak_bytes", "unavailable", "wait"]
+__all__ = [
+    "allocated_bytes",
+    "choose",
+    "convolution_ms",
+    "fast_dtype",
+    "give_back_memory",
+    "peak_bytes",
+    "unavailable",
+    "wait",
+]
 
+_LOG = logging.getLogger(__name__)
 _KINDS = {
     "cuda": "torch finds no CUDA device",
     "mps": "torch finds no Metal device",
     "xpu": "torch finds no XPU device",
 }
+
+
+def choose(device: str) -> str:
+    """``device``, or for ``auto`` the first NVIDIA or AMD GPU that torch can use, else the CPU. The choice is logged."""
+    if device != "auto":
+        return device
+    reason = unavailable("cuda")
+    _LOG.info("device %s: %s", "cuda" if reason is None else "cpu", reason or "torch finds a GPU")
+    return "cuda" if reason is None else "cpu"
 
 
 def unavailable(device: str) -> str | None:

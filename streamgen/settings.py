@@ -201,7 +201,7 @@ class StreamSettings(BaseModel):
 
 
 class FrameFormat(BaseModel):
-    """The shape of a session's output. Fixed when the session opens, because it fixes every tensor's shape."""
+    """The shape of a session's output, which fixes every tensor's shape. Changed by ``reformat`` alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

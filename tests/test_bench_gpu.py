@@ -137,11 +137,11 @@ def test_settings_make_nobody_compile_anything(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     monkeypatch.setattr(Rig, "backend", "inductor")
     found: dict[str, Any] = {}
-    for more in gpu_checks.settings(replace(rig, changes=60)):
+    for more in gpu_checks.settings(replace(rig, changes=30)):
         found |= more
     assert found["new"]["traced"] == 0
     assert found["new"]["compilations"] == 0
-    assert found["changes"] == 60
+    assert found["changes"] == 30
 
 
 def test_a_figure_stands_beside_what_was_asked() -> None:
@@ -177,8 +177,8 @@ def test_the_engine_is_compared_with_diffusers_of_the_same_run() -> None:
 def test_a_takeover_is_judged_by_its_longest_gap_behind_the_first() -> None:
     shown_s = [5.0, 6.0, 6.05, 6.10, 6.30, 6.31]
     found = _takeover(shown_s, [False, False, False, False, True, True])
-    assert found == {"compiled_after_s": 6.3, "eager_ms": 50.0, "longest_gap_ms": 200.0, "gaps_over_100_ms": 1}
-    assert _takeover([5.0], [False]) == {"compiled_after_s": None}
+    assert found == {"compiled_after_s": 6.3, "frames": 6, "longest_gap_ms": 200.0, "gaps_over_100_ms": 1}
+    assert _takeover([5.0], [False])["compiled_after_s"] is None
 
 
 def failing(rig: Rig) -> Iterator[dict[str, Any]]:
@@ -228,7 +228,7 @@ def arguments() -> argparse.Namespace:
 @pytest.mark.slow
 def test_a_part_in_a_process_of_its_own_gives_what_it_found() -> None:
     found = gpu._run_apart(arguments(), "overhead", 300)
-    assert found["engine_ms"]["p50"] > 0
+    assert 0 < found["networks_ms"]["p50"] < found["step_ms"]["p50"]
 
 
 def test_a_part_that_takes_too_long_is_ended() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from streamgen import devices
 from streamgen.backends import load_backend
-from streamgen.backends.eager import EagerBackend
 from streamgen.backends.quantise import psnr_db
 from streamgen.bench.figures import spread
 from streamgen.bench.gpu_models import Architecture, build_model
@@ -33,7 +32,6 @@ from streamgen.settings import FrameFormat, StreamSettings
 
 __all__ = [
     "Rig",
-    "bare_call",
     "flops_per_frame",
     "graph_times_ms",
     "in_float32",
@@ -240,20 +238,3 @@ def graph_times_ms(engine: Engine, model: DiffusionModel, side: int, steps: int,
         last.synchronize()
         times_ms.append(first.elapsed_time(last))
     return times_ms
-
-
-def bare_call(rig: Rig, model: DiffusionModel, side: int) -> Callable[[], object]:
-    """One picture by the bare networks: encode, one call, decode, on inputs that are where they must be already."""
-    backend = EagerBackend(rig.device, model.dtype, rig.threads)
-    bare = []
-    for part, network in (("encode", model.encoder), ("denoise", model.network), ("decode", model.decoder)):
-        assert network is not None
-        inputs = example_inputs(model, 1, side, side, part)
-        bare.append((backend.compile(network, inputs), inputs))
-
-    def call() -> object:
-        for network, inputs in bare:
-            made = network(*inputs)
-        return made.cpu()
-
-    return call

@@ -49,7 +49,8 @@ def sd_turbo(rig: Rig) -> Iterator[Found]:
     if rig.backend == "cuda-graph":
         with opened(engine, rig.small, _HALF):
             times = graph_times_ms(engine, model, rig.small, 1, rig.seconds / 2)
-        yield {"graph_ms": spread(times)} | _utilisation(rig, model, rig.small, 1, spread(times)["p50"])
+        used = _utilisation(rig, model, rig.small, 1, spread(times)["p50"])
+        yield {"graph": {"ms": spread(times), **used}}
     yield {"psnr_db": _agreements(rig, model, engine, rig.small, _HALF)}
     engine.close_all()
 

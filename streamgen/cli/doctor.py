@@ -8,7 +8,7 @@ import platform
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,6 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print every finding; 1 when something keeps the server from running."""
     config = config_of(args)
+    if _version("torch") is not None:
+        from streamgen.devices import choose
+
+        config = replace(config, device=choose(config.device))
     start_compute(config.threads)
     broken = 0
     for check in CHECKS:

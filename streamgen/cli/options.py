@@ -33,7 +33,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", type=Path, default=unset, metavar="FILE", help="safetensors file instead of tiny's own"
     )
     group.add_argument("--backend", default=unset, help=f"auto or one of {', '.join(BACKENDS)} (default: auto)")
-    group.add_argument("--device", type=_device, default=unset, help="cpu, cuda, cuda:1, mps, ... (default: cpu)")
+    group.add_argument("--device", type=_device, default=unset, help="auto (the default), cpu, cuda, cuda:1, mps, ...")
     group.add_argument(
         "--dtype",
         choices=["auto", "float32", "bfloat16", "float16"],
@@ -127,8 +127,8 @@ def between(low: int, high: int) -> Callable[[str], int]:
 
 def _device(text: str) -> str:
     """An argument type: the name of a device, which may still not be there."""
-    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"must be cpu, cuda, cuda:1, ..., got {text!r}")
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda, cuda:1, ..., got {text!r}")
     return text
 
 

@@ -27,6 +27,8 @@ def build_engine(
         WeightsError: ``weights_missing`` or ``weights_corrupt``.
         BackendUnavailable: ``unknown_backend``, ``backend_unavailable`` or ``device_unavailable``.
     """
+    from dataclasses import replace
+
     from streamgen import devices
     from streamgen.engine.engine import Engine
     from streamgen.engine.select import choose_backend
@@ -37,6 +39,7 @@ def build_engine(
 
     count = compute_threads(threads)
     use_threads(count)
+    spec = replace(spec, device=devices.choose(spec.device))
     if reason := devices.unavailable(spec.device):
         raise BackendUnavailable("device_unavailable", f"device {spec.device} cannot be used: {reason}", field="device")
     model = load_model(spec)

@@ -99,8 +99,7 @@ class Engine:
         self._sessions: dict[str, _Open] = {}
         self._prompts = PromptCache(model)
         stand_in = None if wait_for_compilation else _stand_in(model, backend)
-        self._executables = Executables(model, backend, stand_in)
-        self._executables.exclusive = _RECORDING[model.spec.device]
+        self._executables = Executables(model, backend, stand_in, _RECORDING[model.spec.device])
         self._stylist = Stylist(model, self._executables, self._buckets)
 
     @property

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +54,14 @@ class Executables:
         model: whose networks are compiled.
         backend: compiles them.
         stand_in: serves a shape until its own network is ready; None makes the caller wait instead.
+        exclusive: held while a CUDA graph is recorded: nothing else may be computed on the device meanwhile.
     """
 
-    def __init__(self, model: Model, backend: Backend, stand_in: Backend | None) -> None:
+    def __init__(
+        self, model: Model, backend: Backend, stand_in: Backend | None, exclusive: AbstractContextManager[object]
+    ) -> None:
         self.compilations = 0
-        self.exclusive = threading.Lock()
-        """Held while a CUDA graph is recorded: nothing else may be computed meanwhile."""
+        self.exclusive = exclusive
         self._model = model
         self._backend = backend
         self._stand_in = stand_in
