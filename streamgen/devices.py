@@ -30,7 +30,7 @@ _KINDS = {
 
 
 def choose(device: str) -> str:
-    """``device``, or for ``auto`` the first NVIDIA or AMD GPU that torch can use, else the CPU. The choice is logged."""
+    """``device``, or for ``auto`` the first NVIDIA or AMD GPU that torch can use, else the CPU; logged."""
     if device != "auto":
         return device
     reason = unavailable("cuda")

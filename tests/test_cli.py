@@ -134,7 +134,7 @@ def test_every_command_explains_its_options(name: str, capsys: pytest.CaptureFix
         (["serve", "--port", "70000"], "must be 0 to 65535, got 70000"),
         (["serve", "--threads", "-1"], "must be 0 to 1024, got -1"),
         (["serve", "--max-sessions", "0"], "must be 1 to 10000, got 0"),
-        (["serve", "--device", "toaster"], "must be cpu, cuda, cuda:1, ..., got 'toaster'"),
+        (["serve", "--device", "toaster"], "must be auto, cpu, cuda, cuda:1, ..., got 'toaster'"),
         (["serve", "--colour", "red"], "unrecognized arguments: --colour red"),
         (["render"], "INPUT, OUTPUT"),
     ],

@@ -54,10 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print every finding; 1 when something keeps the server from running."""
     config = config_of(args)
-    if _version("torch") is not None:
-        from streamgen.devices import choose
-
-        config = replace(config, device=choose(config.device))
     start_compute(config.threads)
     broken = 0
     for check in CHECKS:
@@ -133,29 +129,31 @@ def check_backends(config: ServerConfig) -> Iterator[Finding]:
     if _version("torch") is None:
         return
     from streamgen.backends import BACKENDS, load_backend
+    from streamgen.devices import choose
 
-    asked = config.backend
+    asked, device = config.backend, choose(config.device)
     if asked not in ("auto", *BACKENDS):
         yield Finding(State.BROKEN, "backend", f"must be auto or one of {sorted(BACKENDS)}, got {asked!r}")
     for name in BACKENDS:
-        reason = load_backend(name).unavailable(config.device)
+        reason = load_backend(name).unavailable(device)
         state = State.GOOD if reason is None else State.BROKEN if name == asked else State.ABSENT
-        yield Finding(state, f"backend {name}", reason or f"can run on {config.device}")
+        yield Finding(state, f"backend {name}", reason or f"can run on {device}")
 
 
 def check_model(config: ServerConfig) -> Iterator[Finding]:
     """Whether the model loads, and which styles it has."""
     if _version("torch") is None or _version("safetensors") is None:
         return
-    from streamgen.devices import unavailable
+    from streamgen.devices import choose, unavailable
     from streamgen.models import load_model
 
-    no_device = unavailable(config.device)
+    device = choose(config.device)
+    no_device = unavailable(device)
     if no_device is not None:
-        yield Finding(State.BROKEN, f"device {config.device}", no_device)
+        yield Finding(State.BROKEN, f"device {device}", no_device)
         return
     try:
-        model = load_model(config.spec)
+        model = load_model(replace(config.spec, device=device))
     except StreamgenError as error:
         yield Finding(State.BROKEN, f"model {config.model}", error.message)
     else:

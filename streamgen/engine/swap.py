@@ -102,9 +102,8 @@ class ModelSwap:
             _LOG.exception("the model %s could not be loaded", name)
             failure = error if isinstance(error, StreamgenError) else None
             reason = str(error) or type(error).__name__
-        devices.give_back_memory(
-            devices.choose(spec.device)
-        )  # here, where the failure's traceback holds no half of a model any more
+        # Here, where the failure's traceback holds no half of a model any more.
+        devices.give_back_memory(devices.choose(spec.device))
         raise _bare(failure or WorkerError("switch_failed", f"the model {name} could not be loaded: {reason}"))
 
     def _in_background(self, call: Callable[[], _T]) -> Future[_T]:
