@@ -38,6 +38,8 @@ from streamgen.protocol import (
     Hello,
     Pause,
     Paused,
+    Reference,
+    Referenced,
     Reformat,
     Reformatted,
     Resume,
@@ -86,6 +88,8 @@ _ERROR_KINDS: dict[str, type[StreamgenError]] = {
     "invalid_settings": SettingsError,
     "undecodable": CodecError,
     "size_mismatch": CodecError,
+    "bad_image": CodecError,
+    "no_reference": SettingsError,
     "engine_failed": WorkerError,
     "worker_restarted": WorkerError,
     "worker_not_ready": WorkerError,
@@ -108,8 +112,8 @@ _ERROR_KINDS: dict[str, type[StreamgenError]] = {
     "lora_unusable": WeightsError,
 }
 
-Answer = TypeVar("Answer", Updated, Reformatted, Switched, StatsReport, Paused, Resumed)
-Request = Update | Reformat | Switch | Pause | Resume | Snapshot | Stats
+Answer = TypeVar("Answer", Updated, Reformatted, Referenced, Switched, StatsReport, Paused, Resumed)
+Request = Update | Reformat | Reference | Switch | Pause | Resume | Snapshot | Stats
 News = Updated | Reformatted | Switched
 """What a server says of a session without being asked, too."""
 

@@ -6,6 +6,7 @@ the interpreter lock, so a server calls them in a thread pool.
 
 from __future__ import annotations
 
+import base64
 import struct
 import zlib
 
@@ -16,8 +17,11 @@ from streamgen.errors import CodecError
 from streamgen.frames import Pixels
 from streamgen.wire import MAX_PIXELS, Codec
 
-__all__ = ["check_pixels", "decode", "encode", "encode_png"]
+__all__ = ["REFERENCE_SIDES", "check_pixels", "check_type", "decode", "decode_reference", "encode", "encode_png"]
 
+REFERENCE_SIDES = (16, 1024)
+"""Least and most pixels of a reference picture, either way. An image encoder scales the shorter side to its own 224:
+1x1024 pixels would become 224x229,376."""
 _START_OF_SCAN = b"\xff\xda"
 _MAX_SIDE = 65_500  # of a JPEG, as libjpeg has it
 _MAX_SCANS = 16
@@ -33,9 +37,7 @@ def check_pixels(pixels: Pixels) -> None:
     Raises:
         CodecError: ``bad_pixels`` unless uint8 [H, W, 3]; ``frame_too_large`` above ``MAX_PIXELS``.
     """
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        seen = f"{pixels.dtype} {list(pixels.shape)}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
-        raise CodecError("bad_pixels", f"a frame is a uint8 array [height, width, 3], got {seen}", field="pixels")
+    check_type(pixels)
     height, width = pixels.shape[:2]
     if max(height, width) > _MAX_SIDE:
         raise CodecError(
@@ -45,6 +47,17 @@ def check_pixels(pixels: Pixels) -> None:
         raise CodecError(
             "frame_too_large", f"a frame has 1 to {MAX_PIXELS} pixels, got {width}x{height}", field="width"
         )
+
+
+def check_type(pixels: Pixels) -> None:
+    """Refuse what is no picture.
+
+    Raises:
+        CodecError: ``bad_pixels`` unless uint8 [H, W, 3].
+    """
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        seen = f"{pixels.dtype} {list(pixels.shape)}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise CodecError("bad_pixels", f"a frame is a uint8 array [height, width, 3], got {seen}", field="pixels")
 
 
 def decode(codec: Codec, payload: bytes | memoryview, width: int, height: int) -> Pixels:
@@ -64,6 +77,28 @@ def decode(codec: Codec, payload: bytes | memoryview, width: int, height: int) -
     if codec is Codec.JPEG:
         return _decode_jpeg(bytes(payload), width, height)
     raise CodecError("undecodable", f"frames are sent as JPEG or raw, got {codec.name}", field="codec")
+
+
+def decode_reference(image: str) -> Pixels:
+    """Decode a reference picture as it comes in a text message: a JPEG in base64 of the standard alphabet, padded.
+
+    Returns:
+        uint8 [H, W, 3] RGB with both sides within ``REFERENCE_SIDES``.
+
+    Raises:
+        CodecError: ``bad_image``; where the size is at fault, before anything is decoded.
+    """
+    least, most = REFERENCE_SIDES
+    try:
+        payload = base64.b64decode(image, validate=True)
+        width, height = _jpeg_size(payload)
+        if not (least <= width <= most and least <= height <= most):
+            raise CodecError("bad_size", f"its sides have {least} to {most} pixels, got {width}x{height}")
+        return _decode_jpeg(payload, width, height)
+    except CodecError as error:
+        raise CodecError("bad_image", f"the reference picture: {error.message}", field="image") from None
+    except ValueError as error:
+        raise CodecError("bad_image", f"the reference picture is no base64: {error}", field="image") from None
 
 
 def encode(pixels: Pixels, codec: Codec, quality: int = 85) -> bytes:
@@ -105,11 +140,17 @@ def _decode_raw(payload: bytes | memoryview, width: int, height: int) -> Pixels:
     return np.frombuffer(payload, np.uint8).reshape(height, width, 3)
 
 
-def _decode_jpeg(payload: bytes, width: int, height: int) -> Pixels:
+def _jpeg_size(payload: bytes) -> tuple[int, int]:
+    """Width and height that a JPEG declares."""
     try:
-        real_height, real_width, _, _ = simplejpeg.decode_jpeg_header(payload)
+        height, width, _, _ = simplejpeg.decode_jpeg_header(payload)
     except ValueError as error:
         raise CodecError("undecodable", f"the picture is no JPEG: {error}", field="payload") from None
+    return width, height
+
+
+def _decode_jpeg(payload: bytes, width: int, height: int) -> Pixels:
+    real_width, real_height = _jpeg_size(payload)
     if (real_width, real_height) != (width, height):
         raise CodecError(
             "size_mismatch", f"the picture is {real_width}x{real_height}, declared {width}x{height}", field="width"

@@ -17,6 +17,7 @@ __all__ = [
     "fast_dtype",
     "give_back_memory",
     "peak_bytes",
+    "to_host",
     "unavailable",
     "wait",
 ]
@@ -91,6 +92,21 @@ def convolution_ms(dtype: torch.dtype) -> float:
             convolution(x)
             times.append(time.perf_counter() - began_s)
     return 1000 * min(times)
+
+
+def to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` in the host's memory, and complete: the one place where the host waits for a frame.
+
+    From CUDA through page-locked memory, which torch keeps for the next time; the driver would copy twice otherwise.
+    """
+    import torch
+
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return host
 
 
 def wait(device: str) -> None:

@@ -226,7 +226,7 @@ def matmul_tflops(device: str, dtype: str, side: int) -> float:
 
 def graph_times_ms(engine: Engine, model: DiffusionModel, side: int, steps: int, seconds: float) -> list[float]:
     """Milliseconds of one captured frame on the device alone: without Python, without uploads and downloads."""
-    graph = engine._executables.frame(1, FrameFormat(width=side, height=side), steps)
+    graph = engine.captured(FrameFormat(width=side, height=side), steps)
     assert graph is not None
     example = tuple(tensor.to(model.spec.device) for tensor in frame_example(model, 1, side, side, steps))
     times_ms: list[float] = []

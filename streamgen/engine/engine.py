@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamgen.backends.base import Backend
+from streamgen.backends.base import Backend, Function
 from streamgen.backends.eager import EagerBackend
 from streamgen.effects.procedural import evolving_picture
 from streamgen.effects.similarity import is_skipped, thumbnail
@@ -107,6 +107,11 @@ class Engine:
         """Networks compiled and frames captured since the engine was made. Settings never change it; a new format
         does."""
         return self._executables.compilations
+
+    def captured(self, format: FrameFormat, steps: int, batch: int = 1) -> Function | None:
+        """The whole frame as ``whole_frame`` defines it, in one launch; None where the backend has no such thing or it
+        is not ready."""
+        return self._executables.frame(batch, format, steps)
 
     @property
     def sessions(self) -> tuple[str, ...]:

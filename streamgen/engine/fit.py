@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from streamgen import devices
 from streamgen.frames import Pixels
 from streamgen.settings import FrameFormat
 
@@ -45,8 +46,8 @@ def quantise(pictures: Tensor) -> Tensor:
 
 
 def download(pictures: Tensor) -> list[Pixels]:
-    """uint8 [B, H, W, 3] on any device to one picture a row: the one place where the host waits for the device."""
-    pixels: Pixels = pictures.cpu().numpy()
+    """uint8 [B, H, W, 3] on any device to one picture a row."""
+    pixels: Pixels = devices.to_host(pictures).numpy()
     return list(pixels)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from streamgen.config import ModelSpec
 from streamgen.errors import StreamgenError
+from streamgen.frames import Pixels
 from streamgen.settings import SIZE_MAX, FrameFormat, Reading, StreamSettings
 
 __all__ = [
@@ -21,12 +22,17 @@ __all__ = [
     "ModelReport",
     "OpenSession",
     "Ready",
+    "ReferSession",
+    "ReferenceFailed",
+    "Referenced",
     "ReformatFailed",
     "ReformatSession",
     "Reformatted",
     "Refused",
     "Report",
     "RunSession",
+    "SessionCommand",
+    "SessionReport",
     "Stop",
     "SwitchFailed",
     "SwitchModel",
@@ -76,6 +82,7 @@ class WorkerInfo:
         width: of the model's own format, pixels.
         height: likewise.
         max_steps: most denoising steps.
+        takes_reference: whether a reference picture can steer it.
     """
 
     model: str
@@ -88,6 +95,7 @@ class WorkerInfo:
     width: int = 256
     height: int = 256
     max_steps: int = 4
+    takes_reference: bool = False
 
 
 # ------------------------------------------------------------------------------------------------------------ commands
@@ -95,7 +103,8 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """Command: serve a session whose pictures cross in the two named slots. ``running``: see ``RunSession``."""
+    """Command: serve a session whose pictures cross in the two named slots. ``running``: see ``RunSession``;
+    ``reference``: the picture that steers it from the start, where the model takes one."""
 
     session: str
     format: FrameFormat
@@ -105,6 +114,7 @@ class OpenSession:
     outbox: str
     format_rev: int = 0
     running: bool = True
+    reference: Pixels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,15 @@ class ReformatSession:
 
     session: str
     format: FrameFormat
+    rev: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferSession:
+    """Command: steer by another reference picture, uint8 [H, W, 3], from the next frame on; None for none."""
+
+    session: str
+    reference: Pixels | None
     rev: int
 
 
@@ -153,7 +172,8 @@ class Stop:
     """Command: end the process."""
 
 
-Command = OpenSession | UpdateSession | ReformatSession | RunSession | CloseSession | SwitchModel | Stop
+SessionCommand = OpenSession | UpdateSession | ReformatSession | ReferSession | RunSession | CloseSession
+Command = SessionCommand | SwitchModel | Stop
 
 # ------------------------------------------------------------------------------------------------------------- reports
 
@@ -208,6 +228,23 @@ class ReformatFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Referenced:
+    """Report: the reference picture that came with this revision is in force."""
+
+    session: str
+    rev: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFailed:
+    """Report: a reference picture cannot be put in force; the one before it stays."""
+
+    session: str
+    rev: int
+    error: StreamgenError
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """Report: a picture lies in the session's outbox."""
 
@@ -255,4 +292,6 @@ class Freed:
 
 
 ModelReport = Switched | SwitchFailed | Freed
-Report = Ready | Failed | Applied | Refused | Reformatted | ReformatFailed | Made | Dropped | FrameFailed | ModelReport
+ChangeReport = Applied | Refused | Reformatted | ReformatFailed | Referenced | ReferenceFailed
+SessionReport = ChangeReport | Dropped | FrameFailed
+Report = Ready | Failed | SessionReport | Made | ModelReport

@@ -53,7 +53,7 @@ class BackendReport:
         """The candidates as lines of text, fastest first."""
         rows = sorted(self.candidates, key=lambda row: (row.ms is None, row.ms))
         return "\n".join(
-            f"  {row.backend:9s} {row.dtype:9s} "
+            f"  {row.backend:11s} {row.dtype:9s} "
             + (f"{row.ms:7.1f} ms" if row.ms is not None else f"not measured: {row.note}")
             for row in rows
         )

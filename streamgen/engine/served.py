@@ -8,7 +8,7 @@ from multiprocessing.synchronize import Lock
 
 from streamgen.engine.messages import OUTBOX_BYTES, OpenSession
 from streamgen.engine.ticker import Ticker
-from streamgen.frames import Frame
+from streamgen.frames import Frame, Pixels
 from streamgen.mailbox import SharedSlot
 from streamgen.settings import StreamSettings
 
@@ -34,6 +34,7 @@ class Served:
         format_rev: of the format that the engine makes now.
         next_format_rev: of the one that it prepares.
         served_s: the clock when the last frame was taken.
+        reference: the picture that steers the session wherever the model takes one, uint8 [H, W, 3].
         running: whether frames may be made of the prompt alone.
         dreams: whether the settings ask for that.
         max_fps: how many of them a second.
@@ -45,6 +46,7 @@ class Served:
     format_rev: int = 0
     next_format_rev: int = 0
     served_s: float = 0.0
+    reference: Pixels | None = None
     running: bool = True
     dreams: bool = False
     max_fps: int = 1
@@ -102,4 +104,5 @@ def attach(command: OpenSession, lock: Lock, max_frame_bytes: int) -> Served | N
     except FileNotFoundError:
         inbox.close()
         return None
-    return Served(inbox, outbox, command.format_rev, command.format_rev, running=command.running)
+    rev = command.format_rev
+    return Served(inbox, outbox, rev, rev, reference=command.reference, running=command.running)

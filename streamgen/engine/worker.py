@@ -29,6 +29,9 @@ from streamgen.engine.messages import (
     Made,
     OpenSession,
     Ready,
+    Referenced,
+    ReferenceFailed,
+    ReferSession,
     ReformatFailed,
     ReformatSession,
     Reformatted,
@@ -75,7 +78,7 @@ def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, launch: Wo
         commands.send(Failed(error))
         return
     swap = ModelSwap(launch, build, doorbell.release)
-    ready = Ready(describe(engine, launch.model, launch))
+    ready = Ready(replace(describe(engine, launch.model, launch), takes_reference=engine.model.takes_reference))
     worker = _Worker(engine, swap, commands, doorbell, lock, launch.max_frame_bytes)
     del engine  # the worker alone holds it, and lets it go for another
     try:
@@ -153,6 +156,8 @@ class _Worker:
                 self._apply(command)
             case ReformatSession():
                 self._reformat(command)
+            case ReferSession():
+                self._refer(command)
             case RunSession(session, running):
                 if session in self._served:
                     self._served[session].run(running, self._clock())
@@ -179,6 +184,8 @@ class _Worker:
             if isinstance(command, OpenSession):
                 # The server has checked them, but perhaps for the model before this one, and then it fits them too.
                 reading = engine.open(session, command.format, engine.fit(settings), rev, now_s)
+                if command.reference is not None and engine.model.takes_reference:
+                    engine.refer(session, command.reference)
             else:
                 reading = engine.update(session, settings, rev, now_s)
         except StreamgenError as error:
@@ -204,6 +211,27 @@ class _Worker:
         if served is not None:
             served.next_format_rev = command.rev
             self._engine.reformat(command.session, command.format, self._doorbell.release)
+
+    def _refer(self, command: ReferSession) -> None:
+        """Put a reference picture in force, or take it away, and report so, or why it cannot be."""
+        session, reference, rev = command.session, command.reference, command.rev
+        served = self._served.get(session)
+        if served is None:
+            return
+        try:
+            # Whatever the model, one that it was given before another took over can be taken away.
+            if reference is not None or self._engine.model.takes_reference:
+                self._engine.refer(session, reference)
+        except StreamgenError as error:
+            self._commands.send(ReferenceFailed(session, rev, error))
+            return
+        except Exception as error:  # the worker loop: one session's picture must not end everybody's worker
+            _LOG.exception("a reference picture could not be put in force")
+            failure = WorkerError("engine_failed", f"the engine failed on this reference picture: {error}")
+            self._commands.send(ReferenceFailed(session, rev, failure))
+            return
+        served.reference = reference
+        self._commands.send(Referenced(session, rev))
 
     def _switch(self, command: SwitchModel) -> None:
         try:
@@ -244,6 +272,7 @@ class _Worker:
         """Serve every session with the engine that was loaded, or none of them."""
         try:
             sessions = loaded.engine.take_over(self._engine, self._doorbell.release)
+            self._refer_again(loaded.engine)
         except Exception as error:  # the worker loop: the model that serves must go on
             _LOG.exception("a model could not take over")
             failure = WorkerError("switch_failed", f"the model {loaded.info.model} could not take over: {error}")
@@ -251,10 +280,16 @@ class _Worker:
             self._swap.retire([loaded.engine])
             return
         former, self._engine = [self._engine], loaded.engine
-        self._commands.send(Switched(loaded.info))
+        self._commands.send(Switched(replace(loaded.info, takes_reference=loaded.engine.model.takes_reference)))
         for session, rev, reading in sessions:
             self._commands.send(Applied(session, rev, reading))
         self._swap.retire(former)
+
+    def _refer_again(self, engine: Engine) -> None:
+        """Give ``engine`` the reference pictures that waited while a model served that takes none."""
+        if engine.model.takes_reference and not self._engine.model.takes_reference:
+            for session, served in self._served.items():
+                engine.refer(session, served.reference)
 
     # --------------------------------------------------------------------------------------------------------- frames
 

@@ -38,6 +38,14 @@ class Line:
         if self._listener is not None:
             self._listener.on_reformat_failed(rev, error)
 
+    def on_referenced(self, rev: int) -> None:
+        if self._listener is not None:
+            self._listener.on_referenced(rev)
+
+    def on_reference_failed(self, rev: int, error: StreamgenError) -> None:
+        if self._listener is not None:
+            self._listener.on_reference_failed(rev, error)
+
     def on_dropped(self, reason: str, count: int) -> None:
         if self._listener is not None:
             self._listener.on_dropped(reason, count)

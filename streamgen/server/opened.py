@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Lock
 
-from streamgen.engine.messages import OUTBOX_BYTES, OpenSession
+from streamgen.engine.messages import OUTBOX_BYTES, OpenSession, ReferSession, SessionCommand
 from streamgen.errors import StreamgenError, WorkerError
-from streamgen.frames import Output, Timing
+from streamgen.frames import Output, Pixels, Timing
 from streamgen.mailbox import SharedSlot, Taken
 from streamgen.server.worker_link import SessionListener
 from streamgen.settings import FrameFormat, Reading, StreamSettings
@@ -34,6 +34,8 @@ class Opened:
         running: see ``WorkerLink.set_running``.
         applied: revision and settings that the worker confirmed last.
         format_rev: of ``format``; 0 until the first reformat.
+        reference: the picture in force, wherever the model takes one.
+        referring: the one that was asked for last, until the worker has answered.
         asked: formats that were asked for and are not in force, by revision.
     """
 
@@ -47,14 +49,21 @@ class Opened:
     running: bool = True
     applied: tuple[int, StreamSettings] | None = None
     format_rev: int = 0
+    reference: Pixels | None = None
+    referring: ReferSession | None = None
     asked: dict[int, FrameFormat] = field(default_factory=dict)
 
-    def open_command(self) -> OpenSession:
-        """What opens the session in a new worker: as it was asked to be, not as the last worker had it."""
+    def open_commands(self) -> list[SessionCommand]:
+        """What opens the session in a new worker: as it was asked to be, not as the last worker had it. A reference
+        picture that has no answer yet follows by itself, for one."""
+        opening: list[SessionCommand] = [self._open_command()]
+        return opening if self.referring is None else [*opening, self.referring]
+
+    def _open_command(self) -> OpenSession:
         rev = max(self.asked, default=self.format_rev)
         format = self.asked.get(rev, self.format)
         slots = self.inbox.name, self.outbox.name
-        return OpenSession(self.key, format, self.settings, self.rev, *slots, rev, self.running)
+        return OpenSession(self.key, format, self.settings, self.rev, *slots, rev, self.running, self.reference)
 
     def ask_format(self, rev: int, format: FrameFormat) -> None:
         """Note a format that the worker is asked for; those asked for before it will not be prepared any more."""
@@ -70,7 +79,7 @@ class Opened:
         self.listener.on_reformatted(rev, format)
 
     def announce_newest_format(self) -> None:
-        """After ``open_command`` went to a new worker: it begins with the format that was asked for last."""
+        """After ``open_commands`` went to a new worker: it begins with the format that was asked for last."""
         if self.asked:
             self.announce_format(max(self.asked))
 
@@ -78,6 +87,23 @@ class Opened:
         """The worker cannot make this format."""
         if self.asked.pop(rev, None) is not None:
             self.listener.on_reformat_failed(rev, error)
+
+    def ask_reference(self, rev: int, reference: Pixels | None) -> ReferSession:
+        """Note a reference picture that the worker is to be asked for, instead of one without an answer."""
+        self.referring = ReferSession(self.key, reference, rev)
+        return self.referring
+
+    def referenced(self, rev: int) -> None:
+        """The worker steers by this reference picture."""
+        if self.referring is not None and self.referring.rev == rev:
+            self.reference, self.referring = self.referring.reference, None
+        self.listener.on_referenced(rev)
+
+    def reference_failed(self, rev: int, error: StreamgenError) -> None:
+        """The worker cannot steer by this reference picture."""
+        if self.referring is not None and self.referring.rev == rev:
+            self.referring = None
+        self.listener.on_reference_failed(rev, error)
 
     def applied_settings(self, rev: int, reading: Reading | None) -> None:
         """The worker confirmed a revision."""

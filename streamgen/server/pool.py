@@ -22,12 +22,16 @@ from streamgen.engine.messages import (
     Made,
     ModelReport,
     Ready,
+    Referenced,
+    ReferenceFailed,
     ReformatFailed,
     ReformatSession,
     Reformatted,
     Refused,
     Report,
     RunSession,
+    SessionCommand,
+    SessionReport,
     Switched,
     SwitchFailed,
     SwitchModel,
@@ -35,7 +39,7 @@ from streamgen.engine.messages import (
     WorkerLaunch,
 )
 from streamgen.errors import StreamgenError, WorkerError
-from streamgen.frames import Frame
+from streamgen.frames import Frame, Pixels
 from streamgen.mailbox import Note
 from streamgen.server.incarnation import Incarnation
 from streamgen.server.opened import MAX_FRAME_BYTES, Opened, make_slots
@@ -116,15 +120,22 @@ class Worker:
             self._by_key.clear()
 
     def open(
-        self, session: str, format: FrameFormat, settings: StreamSettings, rev: int, listener: SessionListener
+        self,
+        session: str,
+        format: FrameFormat,
+        settings: StreamSettings,
+        rev: int,
+        listener: SessionListener,
+        reference: Pixels | None = None,
     ) -> None:
         current = self._running()
         key = f"{session}#{next(self._openings)}"
-        opened = Opened(key, format, settings, rev, listener, *make_slots(current.lock))
+        opened = Opened(key, format, settings, rev, listener, *make_slots(current.lock), reference=reference)
         self.close(session)
         with self._slots_guard:
             self._sessions[session] = self._by_key[key] = opened
-        current.sender.put(opened.open_command())
+        for command in opened.open_commands():
+            current.sender.put(command)
 
     # To a process that is being restarted nothing is said: the sessions are opened in it as they are by then.
 
@@ -139,6 +150,11 @@ class Worker:
         if known is not None:
             known.ask_format(rev, format)
             self._tell(ReformatSession(known.key, format, rev))
+
+    def refer(self, session: str, reference: Pixels | None, rev: int) -> None:
+        known = self._sessions.get(session)
+        if known is not None:
+            self._tell(known.ask_reference(rev, reference))
 
     def set_running(self, session: str, running: bool) -> None:
         known = self._sessions.get(session)
@@ -170,7 +186,7 @@ class Worker:
         self._switch = _Switch(SwitchModel(model, loras), listener)
         current.sender.put(self._switch.command)
 
-    def _tell(self, command: UpdateSession | ReformatSession | RunSession | CloseSession) -> None:
+    def _tell(self, command: SessionCommand) -> None:
         if self._current is not None and self._ready:
             self._current.sender.put(command)
 
@@ -231,7 +247,7 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------ on the event loop
 
-    def _session_report(self, report: Applied | Refused | Reformatted | ReformatFailed | Dropped | FrameFailed) -> None:
+    def _session_report(self, report: SessionReport) -> None:
         known = self._by_key.get(report.session)
         if known is None:
             return
@@ -244,6 +260,10 @@ class Worker:
                 known.announce_format(rev)
             case ReformatFailed(_, rev, error):
                 known.format_failed(rev, error)
+            case Referenced(_, rev):
+                known.referenced(rev)
+            case ReferenceFailed(_, rev, error):
+                known.reference_failed(rev, error)
             case Dropped(_, reason, count):
                 known.listener.on_dropped(reason, count)
             case FrameFailed(_, error):
@@ -299,7 +319,8 @@ class Worker:
         for session in self._sessions.values():
             with self._slots_guard:
                 session.renew_slots(current.lock)
-            current.sender.put(session.open_command())
+            for command in session.open_commands():
+                current.sender.put(command)
             session.listener.on_warning("worker_restarted", "the compute process was restarted; frames flow again")
             session.announce_newest_format()
 

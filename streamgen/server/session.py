@@ -9,10 +9,10 @@ from typing import Any
 
 from streamgen.engine.limits import check_settings, fit_settings
 from streamgen.errors import SessionError, StreamgenError
-from streamgen.frames import Frame, Output
+from streamgen.frames import Frame, Output, Pixels
 from streamgen.metrics import Drops, StageTimes
 from streamgen.pacing import SERVER_BURST, Pacer
-from streamgen.protocol import ErrorMessage, Reformatted, StatsReport, Updated, WarningMessage
+from streamgen.protocol import ErrorMessage, Referenced, Reformatted, StatsReport, Updated, WarningMessage
 from streamgen.server.line import Line
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool, Picture
@@ -43,6 +43,15 @@ class _Reformatting:
     ref: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Referring:
+    """A reference picture that the worker has not confirmed yet."""
+
+    rev: int
+    reference: Pixels | None
+    ref: str | None
+
+
 class Session:
     """What outlives a publisher's connection. Made and ended by ``Sessions``; all of it runs on the event loop.
 
@@ -69,6 +78,9 @@ class Session:
         self._asked: deque[_Asked] = deque()  # bounded: update() refuses more than MAX_UPDATES_WAITING
         self._reformatting: _Reformatting | None = None
         self._format_rev = 0
+        self._reference: Pixels | None = None
+        self._referring: _Referring | None = None
+        self._reference_rev = 0
         self._running = True
         self._pacer = Pacer(SERVER_BURST)
         self._paused = False
@@ -83,7 +95,7 @@ class Session:
         """
         line = Line(self)
         rev = self.rev if settings == self.settings else self.rev + 1
-        self._worker.open(self.name, format, settings, rev, line)
+        self._worker.open(self.name, format, settings, rev, line, self._reference)
         if self._line is not None:
             self._line.cut()
         self._line = line
@@ -95,6 +107,7 @@ class Session:
         self.publisher = publisher
         self._asked.clear()
         self._reformatting, self._format_rev = None, 0
+        self._referring, self._reference_rev = None, 0
         self._paused, self._running = False, True
 
     def join(self, viewer: Outbox) -> None:
@@ -152,9 +165,20 @@ class Session:
         self._format_rev += 1
         self._reformatting = _Reformatting(self._format_rev, wanted, ref)
         self._worker.reformat(self.name, wanted, self._format_rev)
-        if superseded is not None and self.publisher is not None:
-            newer = SessionError("superseded", "a newer format was asked for before this one was ready", field="format")
-            self.publisher.tell(ErrorMessage.of(newer, superseded.ref))
+        if superseded is not None:
+            self._supersede("format", superseded.ref)
+
+    def refer(self, publisher: Outbox, reference: Pixels | None, ref: str | None) -> None:
+        """Have another reference picture steer, uint8 [H, W, 3], or none, unless another connection has taken the
+        session over; ``referenced`` goes out once it is in force. One without an answer is replaced."""
+        if publisher is not self.publisher:
+            return
+        superseded = self._referring
+        self._reference_rev += 1
+        self._referring = _Referring(self._reference_rev, reference, ref)
+        self._worker.refer(self.name, reference, self._reference_rev)
+        if superseded is not None:
+            self._supersede("image", superseded.ref)
 
     def admit(self, now_s: float) -> bool:
         """Count a frame that arrived, and say whether it is worth decoding."""
@@ -283,6 +307,28 @@ class Session:
         self._reformatting = None
         if self.publisher is not None:
             self.publisher.tell(ErrorMessage.of(error, asked.ref))
+
+    def on_referenced(self, rev: int) -> None:
+        asked = self._referring
+        if asked is None or asked.rev != rev:
+            return
+        self._reference, self._referring = asked.reference, None
+        if self.publisher is not None:
+            self.publisher.tell(Referenced(ref=asked.ref))
+
+    def on_reference_failed(self, rev: int, error: StreamgenError) -> None:
+        asked = self._referring
+        if asked is None or asked.rev != rev:
+            return
+        self._referring = None
+        if self.publisher is not None:
+            self.publisher.tell(ErrorMessage.of(error, asked.ref))
+
+    def _supersede(self, field: str, ref: str | None) -> None:
+        """Answer a request that a newer one has replaced."""
+        if self.publisher is not None:
+            newer = SessionError("superseded", f"a newer {field} was asked for before this one was ready", field=field)
+            self.publisher.tell(ErrorMessage.of(newer, ref))
 
     def _run_or_rest(self) -> None:
         """A prompt stream goes on while somebody is there to see it, unless its publisher has paused it."""

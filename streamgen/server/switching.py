@@ -77,6 +77,7 @@ class ModelSwitch:
             styles=info.styles,
             unused=info.unused,
             loras=info.loras,
+            reference=info.takes_reference,
             backend=info.backend,
             device=info.device,
         )

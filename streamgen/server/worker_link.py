@@ -6,7 +6,7 @@ from typing import Protocol
 
 from streamgen.engine.messages import WorkerInfo
 from streamgen.errors import StreamgenError
-from streamgen.frames import Frame, Output
+from streamgen.frames import Frame, Output, Pixels
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 
 __all__ = ["ModelListener", "SessionListener", "WorkerInfo", "WorkerLink"]
@@ -26,6 +26,12 @@ class SessionListener(Protocol):
 
     def on_reformat_failed(self, rev: int, error: StreamgenError) -> None:
         """The format asked for with ``rev`` cannot be had; the present one stays."""
+
+    def on_referenced(self, rev: int) -> None:
+        """The reference picture asked for with ``rev`` is in force from the next frame on."""
+
+    def on_reference_failed(self, rev: int, error: StreamgenError) -> None:
+        """The reference picture asked for with ``rev`` cannot be put in force; the one before it stays."""
 
     def on_dropped(self, reason: str, count: int) -> None:
         """``count`` frames were dropped, because of ``reason``: ``replaced`` by a newer one before the engine took it,
@@ -77,9 +83,16 @@ class WorkerLink(Protocol):
         """End the worker and give its memory back."""
 
     def open(
-        self, session: str, format: FrameFormat, settings: StreamSettings, rev: int, listener: SessionListener
+        self,
+        session: str,
+        format: FrameFormat,
+        settings: StreamSettings,
+        rev: int,
+        listener: SessionListener,
+        reference: Pixels | None = None,
     ) -> None:
-        """Begin serving ``session``. Opening an open session replaces its format, settings and listener."""
+        """Begin serving ``session``. Opening an open session replaces its format, settings, listener and reference
+        picture. The latter steers wherever the model takes one."""
 
     def update(self, session: str, settings: StreamSettings, rev: int) -> None:
         """Put settings in force; answered by ``on_applied`` or ``on_refused``.
@@ -91,6 +104,10 @@ class WorkerLink(Protocol):
     def reformat(self, session: str, format: FrameFormat, rev: int) -> None:
         """Prepare another format; answered by ``on_reformatted`` or ``on_reformat_failed``, unless a newer one replaces
         it. ``rev`` counts up from 1 in every opening of a session."""
+
+    def refer(self, session: str, reference: Pixels | None, rev: int) -> None:
+        """Steer by another reference picture, uint8 [H, W, 3], or by none; answered by ``on_referenced`` or
+        ``on_reference_failed``, unless a newer one replaces it. ``rev`` as in ``reformat``."""
 
     def set_running(self, session: str, running: bool) -> None:
         """Whether a session that makes its own frames may do so now; it may once it is opened."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from streamgen.codec import encode_png
+from streamgen.codec import decode_reference, encode_png
 from streamgen.config import ServerConfig
-from streamgen.errors import CodecError, ProtocolError, SessionError, StreamgenError
+from streamgen.errors import CodecError, ProtocolError, SessionError, SettingsError, StreamgenError
 from streamgen.protocol import (
     SUBPROTOCOL,
     Ack,
@@ -24,6 +24,7 @@ from streamgen.protocol import (
     Limits,
     Pause,
     Paused,
+    Reference,
     Reformat,
     Resume,
     Resumed,
@@ -258,6 +259,7 @@ class Connection:
             styles=info.styles,
             unused=info.unused,
             loras=info.loras,
+            reference=info.takes_reference,
             models=info.models,
             format=session.format,
             settings=session.settings,
@@ -276,6 +278,9 @@ class Connection:
             case Reformat(format=format, ref=ref):
                 self._check_publisher("changes its format")
                 session.reformat(format, ref)
+            case Reference():
+                self._check_publisher("changes its reference picture")
+                await self._refer(message, session)
             case Switch():
                 self._check_publisher("changes the model")
                 self._house.switch.begin(message, self._outbox)
@@ -293,6 +298,15 @@ class Connection:
     def _check_publisher(self, does: str) -> None:
         if self._intake is None:
             raise SessionError("not_publisher", f"only the publisher of a session {does}")
+
+    async def _refer(self, message: Reference, session: Session) -> None:
+        reference = None
+        if message.image is not None:
+            if not self._house.worker.info.takes_reference:  # before the work; a model on its way is asked again
+                raise SettingsError("no_reference", "this model takes no reference picture")
+            # Awaited here on purpose: no more than one of a client is being decoded, and they stay in their order.
+            reference = await self._house.pool.decode(decode_reference, message.image)
+        session.refer(self._outbox, reference, message.ref)
 
     async def _snapshot(self, session: Session, ref: str | None) -> None:
         output = session.newest
