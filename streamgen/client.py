@@ -55,7 +55,7 @@ def connect(
         send_quality: JPEG quality of the frames sent.
         reconnect: come back after a lost connection, for as long as it takes.
         connect_timeout_s: for one attempt to connect, which may have to wait for the model to be loaded.
-        request_timeout_s: for the answer to ``update``, ``snapshot``, ``stats``, ``pause`` and ``resume``.
+        request_timeout_s: for the answer to any request but ``reformat`` and ``switch``.
         backoff_s: how long to wait before reconnection 0, 1, ...
         settings: fields of ``StreamSettings``, such as ``prompt``, ``strength`` or ``steps``. With ``source="prompt"``
             outputs come without frames being sent.

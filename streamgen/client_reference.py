@@ -1,26 +1,62 @@
-"""A reference picture of the Python SDK on its way out: small enough for a text message."""
+"""The reference picture of the Python SDK: made small enough for a text message, and kept for the next session."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
 import math
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 
+from streamgen.client_link import Link
 from streamgen.codec import REFERENCE_SIDES, check_type, encode
-from streamgen.errors import CodecError
+from streamgen.errors import CodecError, StreamgenError
 from streamgen.frames import Pixels
-from streamgen.protocol import MAX_TEXT_CHARACTERS
+from streamgen.protocol import MAX_TEXT_CHARACTERS, Reference, Referenced
 from streamgen.wire import Codec
 
-__all__ = ["encode_reference", "shrink"]
+__all__ = ["ReferenceKeeper", "encode_reference", "shrink"]
+
+_LOG = logging.getLogger("streamgen.client")
 
 _MAX_CHARACTERS = MAX_TEXT_CHARACTERS - 1024
 """Leaves room for the rest of the message."""
 _SIDES = (512, 384, 256, 192)
-"""Of the longer side, in turn until the picture is small enough; image encoders look at 224 to 336 pixels. The last fits
-whatever it shows."""
+"""Of the longer side, in turn until the picture is small enough; image encoders look at 224 to 336 pixels."""
 _QUALITIES = (90, 75, 60)
+
+
+class ReferenceKeeper:
+    """What a stream knows of its reference picture. The server keeps it as long as the session; this, for one after."""
+
+    def __init__(self) -> None:
+        self._image: str | None = None
+        self._asking = 0
+
+    async def ask(self, pixels: Pixels | None, ask: Callable[[Reference], Awaitable[Referenced]]) -> None:
+        """Have another picture put in force, or none. Raises as ``encode_reference`` and ``ask``."""
+        image = None if pixels is None else await asyncio.to_thread(encode_reference, pixels)
+        self._asking += 1
+        try:
+            await ask(Reference(image=image))
+        finally:
+            self._asking -= 1
+        self._image = image
+
+    async def ask_again(self, link: Link) -> None:
+        """Tell a new connection of the picture in force, if its session knows of none and is not just told of another.
+
+        The server may refuse it now, because it was started with another model: the stream goes on without.
+        """
+        if self._image is None or self._asking or link.welcome.resumed:
+            return
+        try:
+            await link.ask(Reference(image=self._image), Referenced)
+        except StreamgenError as error:
+            if error.code != "superseded":
+                _LOG.warning("the reference picture is lost: %s", error.message)
 
 
 def encode_reference(pixels: Pixels) -> str:
@@ -43,7 +79,7 @@ def encode_reference(pixels: Pixels) -> str:
             image = base64.b64encode(encode(small, Codec.JPEG, quality)).decode("ascii")
             if len(image) <= _MAX_CHARACTERS:
                 return image
-    raise CodecError("bad_image", f"the reference picture needs more than {_MAX_CHARACTERS} characters", field="image")
+    return image  # so small that it fits in any case
 
 
 def shrink(pixels: Pixels, side: int) -> Pixels:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from websockets.exceptions import ConnectionClosed
 
 from streamgen.client_link import Answer, Link, News, Received, Request, SnapshotPicture
+from streamgen.client_reference import ReferenceKeeper
 from streamgen.client_sender import INLINE_PIXELS, Sender
 from streamgen.errors import SessionError, StreamgenError
 from streamgen.frames import Output, Pixels
@@ -18,6 +19,7 @@ from streamgen.protocol import (
     Hello,
     Pause,
     Paused,
+    Referenced,
     Reformat,
     Reformatted,
     Resume,
@@ -51,6 +53,7 @@ class Stream:
         self._url = url
         self._hello = hello
         self._sender = Sender(send_quality, lambda: self.settings.max_fps)
+        self._reference = ReferenceKeeper()
         self._reconnect = reconnect
         self._connect_timeout_s = connect_timeout_s
         self._request_timeout_s = request_timeout_s
@@ -151,6 +154,20 @@ class Stream:
         """
         request = Reformat(format=named(width=width, height=height, fit=fit))
         return (await self._ask_within(timeout_s, request, Reformatted)).format
+
+    async def reference(self, pixels: Pixels | None) -> None:
+        """Steer by another reference picture, or by none; returns once it is in force, from the next frame on. It stays
+        until another one comes, over lost connections too; the setting ``reference_scale`` says how strongly it steers.
+
+        Args:
+            pixels: uint8 [H, W, 3] RGB of any size from 16x16. It travels as a JPEG of at most 512 pixels a side.
+
+        Raises:
+            SettingsError: ``no_reference`` when the model takes none, see ``welcome.reference``.
+            CodecError: ``bad_pixels`` or ``bad_image``.
+            SessionError: ``superseded`` by another call, ``not_publisher``, or the connection was lost.
+        """
+        await self._reference.ask(pixels, lambda request: self._ask(request, Referenced))
 
     async def switch(
         self, model: str, loras: Sequence[str] | None = None, *, timeout_s: float | None = None
@@ -295,6 +312,7 @@ class Stream:
         try:
             if self._paused:
                 await link.ask(Pause(), Paused)
+            await self._reference.ask_again(link)
             await self._sender.run(link)
         except (ConnectionClosed, SessionError):
             return  # listen() reports it
@@ -309,7 +327,7 @@ class Stream:
         elif isinstance(news, Reformatted):
             self._welcome = self._known().model_copy(update={"format": news.format})
         else:
-            facts = {name: getattr(news, name) for name in ("model", "styles", "unused", "loras")}
+            facts = {name: getattr(news, name) for name in ("model", "styles", "unused", "loras", "reference")}
             self._welcome = self._known().model_copy(update=facts)
 
     # ------------------------------------------------------------------------------------------------------ requests

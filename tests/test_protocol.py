@@ -22,6 +22,7 @@ from streamgen.protocol import (
     parse_server_message,
     protocol_schema,
 )
+from tests.golden.make_protocol import vectors
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "protocol.json").read_text(encoding="utf-8"))
@@ -31,7 +32,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-TYPES = ("hello", "update", "reformat", "switch", "pause", "resume", "snapshot", "stats", "ack", "bye")
+TYPES = ("hello", "update", "reformat", "reference", "switch", "pause", "resume", "snapshot", "stats", "ack", "bye")
 
 
 def golden_messages(group: str) -> Any:
@@ -77,7 +78,7 @@ def test_any_text_is_a_message_or_a_protocol_error(text: str) -> None:
 @given(
     JSON,
     st.sampled_from(TYPES),
-    st.dictionaries(st.sampled_from(("seq", "settings", "ref", "format", "loras", "x")), JSON),
+    st.dictionaries(st.sampled_from(("seq", "settings", "ref", "format", "image", "loras", "x")), JSON),
 )
 def test_any_json_is_a_message_or_a_protocol_error(value: Any, kind: str, fields: dict[str, Any]) -> None:
     test_any_text_is_a_message_or_a_protocol_error.hypothesis.inner_test(json.dumps(value))  # type: ignore[attr-defined]
@@ -106,13 +107,11 @@ def test_an_error_says_its_code_its_field_and_what_it_answers() -> None:
 
 def test_the_committed_schema_is_current() -> None:
     committed = (ROOT / "docs" / "protocol.schema.json").read_text(encoding="utf-8")
-    assert json.loads(committed) == protocol_schema(), "run: python tests/golden/make_protocol.py"
+    assert json.loads(committed) == protocol_schema(), "run: python -m tests.golden.make_protocol"
 
 
 def test_the_committed_vectors_are_current() -> None:
-    namespace: dict[str, Any] = {"__name__": "make_protocol", "__file__": str(ROOT / "tests/golden/make_protocol.py")}
-    exec((ROOT / "tests" / "golden" / "make_protocol.py").read_text(encoding="utf-8"), namespace)
-    assert namespace["vectors"]() == GOLDEN, "run: python tests/golden/make_protocol.py"
+    assert vectors() == GOLDEN, "run: python -m tests.golden.make_protocol"
 
 
 def test_two_frames_are_in_flight_at_most() -> None:

@@ -44,9 +44,9 @@ def build_engine(
         raise BackendUnavailable("device_unavailable", f"device {spec.device} cannot be used: {reason}", field="device")
     model = load_model(spec)
     if spec.quantise != "none":
-        from streamgen.backends.quantise import quantise
+        from streamgen.engine.quantised import quantise_network
 
-        quantise(model.network, spec.quantise)
+        quantise_network(model, spec.quantise)
     chosen, report = choose_backend(model, backend, count)
     # Measured on two cores: a CPU computes two rows no faster together than one after the other, so the first
     # session's frame may as well leave early. A GPU is idle most of the time with one row.

@@ -6,15 +6,21 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 import pytest
 
 from streamgen.config import ModelSpec
+from streamgen.engine.engine import Engine
 from streamgen.engine.messages import (
     Applied,
     Dropped,
     FrameFailed,
     Freed,
     Made,
+    OpenSession,
+    Referenced,
+    ReferenceFailed,
+    ReferSession,
     ReformatFailed,
     ReformatSession,
     Reformatted,
@@ -28,8 +34,9 @@ from streamgen.engine.messages import (
 )
 from streamgen.engine.swap import ModelSwap
 from streamgen.errors import WeightsError
+from streamgen.frames import Pixels
 from streamgen.settings import FrameFormat, Reading, StreamSettings
-from tests.engine.loop import CONTEXT, Bench, Script, bench_of
+from tests.engine.loop import CONTEXT, SMALL, Bench, Script, bench_of
 from tests.engine.toy import ToyModel, toy_engine
 
 WIDE = FrameFormat(width=256, height=128)
@@ -159,6 +166,101 @@ def test_a_format_that_cannot_be_had_leaves_the_present_one(bench: Bench) -> Non
     assert (failed.session, failed.rev, failed.error.code) == ("a", 1, "engine_failed")
     assert made == Made("a")
     assert bench.picture("a").format_rev == 0
+
+
+# -------------------------------------------------------------------------------------------------- reference pictures
+
+REFERENCE = np.full((16, 16, 3), 3, np.uint8)
+
+
+def seeing(engine: Engine) -> Engine:
+    """An engine whose model takes reference pictures."""
+    engine.model.takes_reference = True
+    return engine
+
+
+def reference_of(bench: Bench, session: str) -> Pixels | None:
+    """What the engine steers the session by."""
+    return bench.worker._engine._sessions[session].reference
+
+
+def test_a_reference_picture_is_put_in_force_and_taken_away() -> None:
+    bench = bench_of(seeing(toy_engine()))
+    for session in ("a", "b"):
+        toy_open(bench, session, StreamSettings(prompt="red"))
+    bench.obey(ReferSession("a", REFERENCE, 1))
+    assert reference_of(bench, "a") is REFERENCE and reference_of(bench, "b") is None
+    bench.obey(ReferSession("a", None, 2))
+    assert reference_of(bench, "a") is None
+    bench.obey(ReferSession("ghost", REFERENCE, 1))
+    assert bench.heard() == [Referenced("a", 1), Referenced("a", 2)]
+    bench.close()
+
+
+def test_a_model_that_takes_no_reference_picture_refuses_it_and_has_none_to_take_away() -> None:
+    bench = bench_of(toy_engine())
+    toy_open(bench, "a", StreamSettings(prompt="red"))
+    bench.obey(ReferSession("a", REFERENCE, 1))
+    bench.obey(ReferSession("a", None, 2))
+    failed, referenced = bench.heard()
+    assert isinstance(failed, ReferenceFailed)
+    assert (failed.session, failed.rev, failed.error.code) == ("a", 1, "no_reference")
+    assert referenced == Referenced("a", 2)
+    bench.close()
+
+
+def test_a_reference_picture_that_hits_a_defect_leaves_the_one_before_and_the_worker_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = bench_of(seeing(toy_engine()))
+    toy_open(bench, "a", StreamSettings(prompt="red"))
+    bench.obey(ReferSession("a", REFERENCE, 1))
+
+    def fail(*args: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(ToyModel, "reference_conditioning", fail)
+    bench.obey(ReferSession("a", REFERENCE[:8], 2))
+    _, failed = bench.heard()
+    assert isinstance(failed, ReferenceFailed) and failed.error.code == "engine_failed"
+    assert reference_of(bench, "a") is REFERENCE
+    bench.close()
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_session_opened_with_a_reference_picture_has_it_wherever_the_model_takes_one(takes: bool) -> None:
+    bench = bench_of(seeing(toy_engine()) if takes else toy_engine())
+    toy_open(bench, "a", StreamSettings(prompt="red"))  # for its slots
+    inbox, outbox = bench.slots["a"]
+    bench.obey(OpenSession("a", SMALL, StreamSettings(), 4, inbox.name, outbox.name, reference=REFERENCE))
+    [applied] = bench.heard()
+    assert (applied.session, applied.rev) == ("a", 4)
+    assert reference_of(bench, "a") is (REFERENCE if takes else None)
+    bench.close()
+
+
+def test_a_reference_picture_waits_through_a_model_that_takes_none() -> None:
+    engines = {"other": toy_engine(), "toy": seeing(toy_engine())}
+    bench = swapping(lambda spec: engines[spec.family])
+    seeing(bench.worker._engine)
+    for session in ("a", "b"):
+        toy_open(bench, session, StreamSettings(prompt="red"))
+    bench.obey(ReferSession("a", REFERENCE, 1))
+    assert bench.heard() == [Referenced("a", 1)]
+    for model, reference in (("other", None), ("toy", REFERENCE)):
+        bench.obey(SwitchModel(model))
+        switched = next(report for report in swapped(bench) if isinstance(report, Switched))
+        assert switched.info.takes_reference is (reference is not None)
+        assert reference_of(bench, "a") is reference and reference_of(bench, "b") is None
+    bench.close()
+
+
+def swapped(bench: Bench) -> list[Any]:
+    """Turn the loop until the next model has taken over; the former one's memory may be given back in between."""
+    reports: list[Any] = []
+    while not any(isinstance(report, Switched) for report in reports):
+        reports += finish_swap(bench)
+    return reports
 
 
 # -------------------------------------------------------------------------------------------------------------- models

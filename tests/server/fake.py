@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamgen.errors import StreamgenError, WorkerError
-from streamgen.frames import Frame, Output, Timing
+from streamgen.frames import Frame, Output, Pixels, Timing
 from streamgen.server.worker_link import ModelListener, SessionListener, WorkerInfo
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 
@@ -27,6 +27,8 @@ class Opened:
     frames: list[Frame] = field(default_factory=list)
     running: bool = True
     wanted: dict[int, FrameFormat] = field(default_factory=dict)
+    reference: Pixels | None = None
+    references: dict[int, Pixels | None] = field(default_factory=dict)
 
 
 class FakeWorker:
@@ -66,12 +68,18 @@ class FakeWorker:
         self.ready = False
 
     def open(
-        self, session: str, format: FrameFormat, settings: StreamSettings, rev: int, listener: SessionListener
+        self,
+        session: str,
+        format: FrameFormat,
+        settings: StreamSettings,
+        rev: int,
+        listener: SessionListener,
+        reference: Pixels | None = None,
     ) -> None:
         if not self.ready:
             raise WorkerError("worker_not_ready", "the worker is starting", retryable=True)
         self.marks += 40
-        self.opened[session] = Opened(format, settings, rev, listener, self.marks)
+        self.opened[session] = Opened(format, settings, rev, listener, self.marks, reference=reference)
         self.apply(session, rev)
 
     def update(self, session: str, settings: StreamSettings, rev: int) -> None:
@@ -82,6 +90,11 @@ class FakeWorker:
         self.opened[session].wanted[rev] = format
         if self.automatic:
             asyncio.get_running_loop().call_soon(self.take_format, session, rev)
+
+    def refer(self, session: str, reference: Pixels | None, rev: int) -> None:
+        self.opened[session].references[rev] = reference
+        if self.automatic:
+            asyncio.get_running_loop().call_soon(self.take_reference, session, rev)
 
     def set_running(self, session: str, running: bool) -> None:
         self.opened[session].running = running
@@ -112,6 +125,12 @@ class FakeWorker:
         opened = self.opened[session]
         opened.format = opened.wanted.pop(rev)
         opened.listener.on_reformatted(rev, opened.format)
+
+    def take_reference(self, session: str, rev: int) -> None:
+        """The reference picture that came with ``rev`` is in force."""
+        opened = self.opened[session]
+        opened.reference = opened.references.pop(rev)
+        opened.listener.on_referenced(rev)
 
     def compute(self, session: str, frame: Frame, *, gap: bool = False, warm_up: bool = False) -> None:
         """Make an output of ``frame``, if the session is still open."""

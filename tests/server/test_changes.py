@@ -193,6 +193,7 @@ async def test_another_model_is_told_to_everybody_on_the_server(server: Running)
         "styles": [],
         "unused": ["feedback"],
         "loras": {"sharp": 1.0},
+        "reference": False,
         "backend": "new",
         "device": "cpu",
     }

@@ -6,6 +6,9 @@ import multiprocessing
 
 import numpy as np
 
+from streamgen.engine.messages import OpenSession, ReferSession
+from streamgen.errors import WorkerError
+from streamgen.frames import Pixels
 from streamgen.mailbox import Note, Taken
 from streamgen.server.opened import Opened, make_slots
 from streamgen.settings import FrameFormat, StreamSettings
@@ -45,9 +48,42 @@ async def test_a_format_that_was_ready_before_a_newer_one_was_asked_for_is_annou
     session.ask_format(2, TALL)
     session.announce_format(1)
     assert session.format == WIDE
-    assert session.open_command().format == TALL
+    [opening] = session.open_commands()
+    assert isinstance(opening, OpenSession) and opening.format == TALL
     session.announce_format(2)
     assert [ear.formats.get_nowait() for _ in range(2)] == [(1, WIDE), (2, TALL)]
+
+
+async def test_a_new_worker_gets_the_reference_picture_in_force_and_is_asked_for_the_one_that_is_not(
+    picture: Pixels,
+) -> None:
+    ear = Ear()
+    session = opened(ear)
+    for rev in (1, 2):  # the first is replaced
+        session.ask_reference(rev, picture)
+    session.referenced(1)
+    assert session.reference is None
+    session.referenced(2)
+    session.ask_reference(3, None)
+    opening, asking = session.open_commands()
+    assert isinstance(opening, OpenSession) and opening.reference is picture
+    assert isinstance(asking, ReferSession) and (asking.reference, asking.rev) == (None, 3)
+    session.referenced(3)
+    [opening] = session.open_commands()
+    assert isinstance(opening, OpenSession) and opening.reference is None
+    assert [ear.references.get_nowait() for _ in range(3)] == [1, 2, 3]
+
+
+async def test_a_reference_picture_that_the_worker_refused_leaves_the_one_before(picture: Pixels) -> None:
+    ear = Ear()
+    session = opened(ear)
+    session.ask_reference(1, picture)
+    session.referenced(1)
+    session.ask_reference(2, picture[::-1])
+    session.reference_failed(2, WorkerError("engine_failed", "out of memory"))
+    [opening] = session.open_commands()
+    assert isinstance(opening, OpenSession) and opening.reference is picture
+    assert ear.refusals.get_nowait()[0] == 2
 
 
 async def test_the_largest_picture_with_alpha_fits_the_outbox() -> None:

@@ -39,6 +39,7 @@ class Ear:
         self.errors: asyncio.Queue[StreamgenError] = asyncio.Queue()
         self.warnings: asyncio.Queue[str] = asyncio.Queue()
         self.formats: asyncio.Queue[tuple[int, FrameFormat]] = asyncio.Queue()
+        self.references: asyncio.Queue[int] = asyncio.Queue()
         self.drops: dict[str, int] = {}
 
     def on_output(self, output: Output, *, gap: bool) -> None:
@@ -52,6 +53,12 @@ class Ear:
 
     def on_reformat_failed(self, rev: int, error: StreamgenError) -> None:
         self.errors.put_nowait(error)
+
+    def on_referenced(self, rev: int) -> None:
+        self.references.put_nowait(rev)
+
+    def on_reference_failed(self, rev: int, error: StreamgenError) -> None:
+        self.refusals.put_nowait((rev, error))
 
     def on_dropped(self, reason: str, count: int) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + count
@@ -241,6 +248,34 @@ async def test_a_worker_killed_while_it_prepares_a_format_comes_back_with_it(wor
     assert isinstance(output, Output)
     assert output.pixels.shape == (128, 256, 3)
     assert ear.formats.empty()
+    worker.close("a")
+
+
+async def test_a_reference_picture_reaches_the_worker_and_is_answered(worker: Worker, picture: Pixels) -> None:
+    ear = Ear()
+    worker.open("a", SMALL, PENCIL, 1, ear, picture)  # kept for a model that takes one
+    worker.refer("a", picture, 1)
+    worker.refer("ghost", picture, 1)
+    rev, error = await soon(ear.refusals)
+    assert (rev, error.code) == (1, "no_reference")
+    worker.refer("a", None, 2)  # there is none to take away, and nothing wrong with that
+    assert await soon(ear.references) == 2
+    worker.close("a")
+
+
+async def test_a_worker_killed_before_it_answered_for_a_reference_picture_is_asked_again(
+    worker: Worker, picture: Pixels
+) -> None:
+    ear = Ear()
+    worker.open("a", SMALL, PENCIL, 1, ear)
+    await soon(ear.applied)
+    current = worker._current
+    assert current is not None and current.process.pid is not None
+    os.kill(current.process.pid, signal.SIGSTOP)  # it cannot answer any more
+    worker.refer("a", picture, 1)
+    worker.refer("a", None, 2)
+    os.kill(current.process.pid, signal.SIGKILL)
+    assert await soon(ear.references) == 2
     worker.close("a")
 
 

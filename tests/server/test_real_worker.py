@@ -338,6 +338,17 @@ async def test_a_model_that_is_unknown_or_cannot_be_loaded_leaves_the_present_on
         await take(stream, 1)
 
 
+async def test_the_embedded_model_takes_no_reference_picture_and_says_so(server: Running, picture: Pixels) -> None:
+    async with connect(server) as stream:
+        assert not stream.welcome.reference
+        with pytest.raises(SettingsError) as caught:
+            await stream.reference(picture)
+        assert caught.value.code == "no_reference"
+        await stream.reference(None)
+        await stream.send(picture)
+        await take(stream, 1)
+
+
 async def test_a_worker_that_dies_comes_back_with_the_model_that_was_in_force(server: Running, picture: Pixels) -> None:
     worker: Any = server.worker
     async with connect(server, prompt="comic", source="prompt") as stream:
