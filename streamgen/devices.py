@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,9 +17,11 @@ __all__ = [
     "convolution_ms",
     "fast_dtype",
     "give_back_memory",
+    "is_lost",
     "peak_bytes",
     "to_host",
     "unavailable",
+    "upload",
     "wait",
 ]
 
@@ -94,6 +97,15 @@ def convolution_ms(dtype: torch.dtype) -> float:
     return 1000 * min(times)
 
 
+def upload(values: Sequence[float] | Sequence[Sequence[float]], device: str) -> torch.Tensor:
+    """Host numbers as a float32 tensor on ``device``, without waiting for what the device is busy with."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return torch.tensor(values, dtype=torch.float32, device=device)
+    return torch.tensor(values, dtype=torch.float32, pin_memory=True).to(device, non_blocking=True)
+
+
 def to_host(tensor: torch.Tensor) -> torch.Tensor:
     """``tensor`` in the host's memory, and complete: the one place where the host waits for a frame.
 
@@ -121,13 +133,13 @@ def allocated_bytes(device: str) -> int:
     module = _accelerator(device)
     if module is None:
         return _resident()
-    return int(module.current_allocated_memory() if device == "mps" else module.memory_allocated(device))
+    return int(module.current_allocated_memory() if _is_mps(device) else module.memory_allocated(device))
 
 
 def peak_bytes(device: str) -> int:
     """The most bytes that tensors on ``device`` ever used; on a CPU, the present resident memory."""
     module = _accelerator(device)
-    if module is None or device == "mps":
+    if module is None or _is_mps(device):
         return allocated_bytes(device)
     return int(module.max_memory_allocated(device))
 
@@ -138,6 +150,23 @@ def give_back_memory(device: str) -> None:
     module = _accelerator(device)
     if module is not None:
         module.empty_cache()
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether ``error`` leaves the device unusable for this process, as an illegal memory access does; running out of
+    memory does not."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    kind = getattr(torch, "AcceleratorError", None)  # since torch 2.8; a RuntimeError with this text before
+    return (kind is not None and isinstance(error, kind)) or (
+        isinstance(error, RuntimeError) and str(error).startswith("CUDA error")
+    )
+
+
+def _is_mps(device: str) -> bool:
+    return device.partition(":")[0] == "mps"
 
 
 def _accelerator(device: str) -> Any:

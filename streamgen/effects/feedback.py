@@ -13,14 +13,14 @@ _STILL = 0.15
 below it, a moving edge far above."""
 
 
-def hold_still(latents: Tensor, source: Tensor, last: tuple[Tensor, Tensor], amount: Tensor) -> Tensor:
+def hold_still(latents: Tensor, source: Tensor, last: tuple[Tensor, Tensor], amount: float) -> Tensor:
     """An exponential moving average of the output that lets go where the source moves, so that nothing leaves a trail.
 
     Args:
         latents: [B, C, h, w], the new output.
         source: [B, C, h, w], what it was made from.
         last: source and output of the frame before, [B, C, h, w] each.
-        amount: [B] in [0, 1), the share of the last output that stays where nothing moves.
+        amount: in [0, 1), the share of the last output that stays where nothing moves.
 
     Returns:
         [B, C, h, w].
@@ -30,4 +30,4 @@ def hold_still(latents: Tensor, source: Tensor, last: tuple[Tensor, Tensor], amo
     change = F.avg_pool2d(change, 3, stride=1, padding=1, count_include_pad=False)
     spread = source.flatten(1).std(1).clamp_min(1e-3).view(-1, 1, 1, 1)
     gate = torch.exp2(-((change / (_STILL * spread)) ** 2))
-    return torch.lerp(latents, last_output, gate * amount.view(-1, 1, 1, 1))
+    return torch.lerp(latents, last_output, gate * amount)

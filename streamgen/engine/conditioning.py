@@ -74,9 +74,13 @@ class Transition:
     start_s: float = 0.0
     duration_s: float = 0.0
 
+    def is_over(self, now_s: float) -> bool:
+        """Whether it has arrived."""
+        return now_s >= self.start_s + self.duration_s
+
     def at(self, now_s: float) -> Conditioning:
         """The conditioning at ``now_s``."""
-        if now_s >= self.start_s + self.duration_s:
+        if self.is_over(now_s):
             return self.end
         done = max(0.0, (now_s - self.start_s) / self.duration_s)
         return mix([(self.start, 1.0 - done), (self.end, done)])

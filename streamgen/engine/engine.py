@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,15 +13,16 @@ import torch
 from streamgen.backends.base import Backend, Function
 from streamgen.backends.eager import EagerBackend
 from streamgen.effects.procedural import evolving_picture
-from streamgen.effects.similarity import is_skipped, thumbnail
-from streamgen.engine.conditioning import PromptCache, Transition, read_prompts
+from streamgen.effects.similarity import Verdict
+from streamgen.engine.conditioning import Transition, read_prompts
 from streamgen.engine.executables import Executables
 from streamgen.engine.fit import download, upload
 from streamgen.engine.lanes import Row
 from streamgen.engine.limits import check_settings, fit_settings
 from streamgen.engine.pipeline import Pipeline
 from streamgen.engine.select import BackendReport
-from streamgen.engine.state import NoiseTravel, StreamState
+from streamgen.engine.state import NextFormat, NoiseTravel, Opened, StreamState
+from streamgen.engine.steering import Steering
 from streamgen.engine.stylise import Stylist
 from streamgen.errors import SessionError, SettingsError
 from streamgen.frames import Frame, Output, Pixels
@@ -50,31 +49,6 @@ class Skipped:
     reason: str
 
 
-@dataclass(slots=True)
-class _NextFormat:
-    """A format that is being prepared; it can be taken over when the networks in ``waits_for`` are ready or failed."""
-
-    format: FrameFormat
-    waits_for: list[Future[Any]]
-
-
-@dataclass(slots=True)
-class _Open:
-    """An open session.
-
-    Args:
-        state: its tensors and settings.
-        since_s: the clock when its seed began to travel.
-        reference: the picture that it is steered by, uint8 [H, W, 3]; another model has to look at it anew.
-        next: the format that it will have.
-    """
-
-    state: StreamState
-    since_s: float
-    reference: Pixels | None = None
-    next: _NextFormat | None = None
-
-
 class Engine:
     """One model on one device, serving any number of sessions.
 
@@ -96,8 +70,8 @@ class Engine:
         self.report = report
         self.max_batch = max_batch
         self._buckets = (*(size for size in (1, 2, 4, 8, 16, 32) if size < max_batch), max_batch)
-        self._sessions: dict[str, _Open] = {}
-        self._prompts = PromptCache(model)
+        self._sessions: dict[str, Opened] = {}
+        self._steering = Steering(model)
         stand_in = None if wait_for_compilation else _stand_in(model, backend)
         self._executables = Executables(model, backend, stand_in, _RECORDING[model.spec.device])
         self._stylist = Stylist(model, self._executables, self._buckets)
@@ -148,18 +122,19 @@ class Engine:
         self, session: str, format: FrameFormat, settings: StreamSettings, rev: int, since_s: float
     ) -> Reading | None:
         self._check(settings)
-        cond = self._prompts.encode(settings)
-        state = StreamState(
-            format,
-            settings,
-            rev,
-            self._noise(settings, format, since_s),
-            Transition(cond, cond),
-            self._prompts.encode_negative(settings),
-            self.model.live_conditioning(settings),
-            self.model.reference_conditioning(None),
-        )
-        self._sessions[session] = _Open(state, since_s)
+        with self._executables.exclusive:
+            cond = self._steering.prompt(settings)
+            state = StreamState(
+                format,
+                settings,
+                rev,
+                self._noise(settings, format, since_s),
+                Transition(cond, cond),
+                self._steering.negative(settings),
+                self._steering.live(settings),
+                *self.model.reference_conditioning(None),
+            )
+        self._sessions[session] = Opened(state, since_s)
         self._executables.prepare(format, self._buckets)
         return read_prompts(self.model, settings)
 
@@ -177,18 +152,23 @@ class Engine:
         entry = self._entry(session)
         self._check(settings)
         state = entry.state
+        with self._executables.exclusive:
+            self._steer(entry, settings, now_s)
+        state.similarity.forget()
+        state.settings, state.rev = settings, rev
+        return read_prompts(self.model, settings)
+
+    def _steer(self, entry: Opened, settings: StreamSettings, now_s: float) -> None:
+        """Make the tensors that ``settings`` ask for."""
+        state = entry.state
         former = state.settings
         if (settings.weighted_prompts(), settings.loras) != (former.weighted_prompts(), former.loras):
-            start, end = state.transition.at(now_s), self._prompts.encode(settings)
+            start, end = state.transition.at(now_s), self._steering.prompt(settings)
             state.transition = Transition(start, end, now_s, settings.transition_ms / 1000)
         if (settings.seed, settings.seed_speed) != (former.seed, former.seed_speed):
             state.noise = self._noise(settings, state.format, now_s)
             entry.since_s = now_s
-        state.negative = self._prompts.encode_negative(settings)
-        state.live = self.model.live_conditioning(settings)
-        state.seen = None  # the picture changes, whatever the frame does
-        state.settings, state.rev = settings, rev
-        return read_prompts(self.model, settings)
+        state.negative, state.live = self._steering.negative(settings), self._steering.live(settings)
 
     def refer(self, session: str, pixels: Pixels | None) -> None:
         """Steer by a reference picture, uint8 [H, W, 3], from the next frame on; None for none.
@@ -200,8 +180,9 @@ class Engine:
         entry = self._entry(session)
         if not self.model.takes_reference:
             raise SettingsError("no_reference", "this model takes no reference picture")
-        entry.state.reference = self.model.reference_conditioning(pixels)
-        entry.state.seen = None
+        with self._executables.exclusive:
+            entry.state.reference, entry.state.unreferred = self.model.reference_conditioning(pixels)
+        entry.state.similarity.forget()
         entry.reference = pixels
 
     def reformat(self, session: str, format: FrameFormat, on_progress: Callable[[], None]) -> None:
@@ -219,7 +200,7 @@ class Engine:
         count = next((i for i, size in enumerate(self._buckets, 1) if size >= len(self._sessions)), len(self._buckets))
         futures = self._executables.prepare(format, self._buckets[:count])
         self._executables.prepare(format, self._buckets)
-        entry.next = _NextFormat(format, futures)
+        entry.next = NextFormat(format, futures)
         self._executables.keep(self.formats)
         for future in futures:
             future.add_done_callback(lambda _: on_progress())
@@ -243,7 +224,8 @@ class Engine:
         state = entry.state
         state.noise = self._noise(state.settings, following.format, entry.since_s)
         state.format = following.format
-        state.pipeline, state.last, state.seen = Pipeline(), None, None
+        state.pipeline, state.last = Pipeline(), None
+        state.similarity.forget()
         self._executables.keep(self.formats)
 
     def take_over(self, former: Engine, on_progress: Callable[[], None]) -> list[tuple[str, int, Reading | None]]:
@@ -290,19 +272,18 @@ class Engine:
         Raises:
             SessionError: ``no_such_session``; nothing was computed.
         """
-        rows = [self._row(session, frame, now_s) for session, frame in batch]
-        made: dict[int, Output | Skipped] = {}
-        computed: list[int] = []
-        for index, row in enumerate(rows):
-            if self._skips(row):
-                made[index] = Skipped(row.frame.seq, "similar")
-            else:
-                computed.append(index)
         self._executables.settle()
-        with self._executables.exclusive, torch.inference_mode():
-            for indices in self._groups(rows, computed):
-                made.update(zip(indices, self._stylise([rows[index] for index in indices]), strict=True))
-        return [(row.session, made[index]) for index, row in enumerate(rows)]
+        with self._executables.exclusive:
+            rows = [self._row(session, frame, now_s) for session, frame in batch]
+            verdicts = [self._judge(row, now_s) for row in rows]
+            made: dict[int, Output | Skipped] = {}
+            computed = [index for index, verdict in enumerate(verdicts) if not verdict.skipped]
+            with torch.inference_mode():
+                for indices in self._groups(rows, computed):
+                    made.update(zip(indices, self._stylise([rows[index] for index in indices]), strict=True))
+        for index in computed:
+            rows[index].state.similarity.note(verdicts[index])
+        return [(row.session, made.get(index, Skipped(row.frame.seq, "similar"))) for index, row in enumerate(rows)]
 
     def dream(self, session: str, seq: int, now_s: float) -> Frame:
         """The frame to hand to ``step`` for a session whose settings say ``source: prompt``: a slowly evolving picture
@@ -353,18 +334,21 @@ class Engine:
         dreams = settings.source == "prompt" and not self.model.needs_source
         levels = tuple(self.model.schedule.timesteps(settings.steps, 1.0 if dreams else settings.strength))
         cond = state.transition.at(now_s) | state.live | state.reference
-        return Row(session, frame, state, levels, state.noise.at(now_s), cond, dreams)
+        row = Row(session, frame, state, levels, state.noise.at(now_s), cond, dreams)
+        # Whatever way the frame goes, nothing is left of one that is no longer taken: it would come back too late.
+        if not row.pipelined:
+            state.pipeline = Pipeline()
+        if not levels or settings.feedback == 0:
+            state.last = None
+        return row
 
-    def _skips(self, row: Row) -> bool:
-        """Whether the similarity filter leaves this frame out."""
-        threshold = row.state.settings.skip_similar
-        if threshold == 0 or row.dreams:  # there is nothing to see in the frame of a dream
-            return False
-        small = thumbnail(row.frame.pixels)
-        if is_skipped(small, row.state.seen, threshold, row.state.chance):
-            return True
-        row.state.seen = small
-        return False
+    def _judge(self, row: Row, now_s: float) -> Verdict:
+        """What the similarity filter says of this frame."""
+        state = row.state
+        threshold = 0.0 if row.dreams else state.settings.skip_similar  # there is nothing to see in a dream's frame
+        changing = state.settings.seed_speed > 0 or not state.transition.is_over(now_s)
+        depth = len(row.levels) if row.pipelined else 1
+        return state.similarity.judge(row.frame.pixels, threshold, changing=changing, depth=depth)
 
     def _noise(self, settings: StreamSettings, format: FrameFormat, now_s: float) -> NoiseTravel:
         shape = self.model.latent_shape(format.height, format.width)
@@ -374,7 +358,7 @@ class Engine:
     def _state(self, session: str) -> StreamState:
         return self._entry(session).state
 
-    def _entry(self, session: str) -> _Open:
+    def _entry(self, session: str) -> Opened:
         if session not in self._sessions:
             raise SessionError("no_such_session", f"there is no session {session!r}", field="session")
         return self._sessions[session]

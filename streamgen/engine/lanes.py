@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from streamgen import devices
 from streamgen.engine.pipeline import Waiting
 from streamgen.engine.sampler import SAMPLERS, Guidance, Lanes, stack_rows
 from streamgen.engine.state import StreamState
+from streamgen.engine.steering import guidance_scale
 from streamgen.frames import Frame
 from streamgen.models.base import Conditioning, Model
 
@@ -40,11 +42,6 @@ class Row:
     dreams: bool
 
     @property
-    def guidance(self) -> float:
-        """The scale that the client asked for; 0 stands for the model's own."""
-        return self.state.settings.guidance
-
-    @property
     def pipelined(self) -> bool:
         """Whether its steps run in company of other frames of the session."""
         return self.state.settings.stream_batch and len(self.levels) > 1
@@ -66,6 +63,12 @@ class Lane:
     levels: tuple[float, ...]
     noise: Tensor
 
+    @property
+    def following(self) -> float:
+        """The timestep behind this run's last; that itself where there is none."""
+        levels = self.row.levels
+        return levels[min(levels.index(self.levels[-1]) + 1, len(levels) - 1)]
+
 
 def lanes_of(row: Row, source: Tensor, start: Tensor, cond: Conditioning) -> list[Lane]:
     """The lanes of one row: one that takes every step, or in a pipelined session one for each frame under way.
@@ -84,64 +87,58 @@ def lanes_of(row: Row, source: Tensor, start: Tensor, cond: Conditioning) -> lis
     return [Lane(row, at, row.levels[step : step + 1], row.noise[step:]) for step, at in enumerate(under_way)]
 
 
-def stack_lanes(model: Model, lanes: Sequence[Lane], device: str) -> Lanes:
-    """The lanes' tensors, batched."""
+def stack_lanes(model: Model, lanes: Sequence[Lane], device: str) -> tuple[Lanes, Tensor]:
+    """The lanes' tensors, batched, and the level behind each one's last [L]."""
     longest = max(len(lane.levels) for lane in lanes)
-    padded = [[*lane.levels, *lane.levels[-1:] * (longest - len(lane.levels))] for lane in lanes]
-    scales = [guidance_scale(model, lane.row) for lane in lanes]
+    padded = [[*lane.levels, *lane.levels[-1:] * (longest - len(lane.levels)), lane.following] for lane in lanes]
+    levels = devices.upload(padded, device)
+    scales = [guidance_scale(model, lane.row.state.settings) for lane in lanes]
     guidance = None
     if any(scale != 1 for scale in scales):
         modes = [_mode(lane, scale) for lane, scale in zip(lanes, scales, strict=True)]
         anchor = stack_rows([lane.at.anchor for lane in lanes])
-        guidance = Guidance(torch.tensor(scales, device=device), modes, anchor)
-    return Lanes(
+        guidance = Guidance(devices.upload(scales, device), modes, anchor)
+    stacked = Lanes(
         x_t=stack_rows([lane.at.x_t for lane in lanes]),
-        levels=torch.tensor(padded, dtype=torch.float32, device=device),
+        levels=levels[:, :longest],
         lengths=[len(lane.levels) for lane in lanes],
         noise=stack_rows([_padded(lane.noise, longest) for lane in lanes]),
         guidance=guidance,
     )
+    return stacked, levels[:, longest]
 
 
 def stack_conditioning(lanes: Sequence[Lane], guidance: Guidance | None) -> Conditioning:
     """Every lane's conditioning [L, ...], followed by every lane's negative one when any is needed [2 L, ...]."""
     rows = [lane.row.cond | lane.at.cond for lane in lanes]
     if guidance is not None and any(mode != "self" for mode in guidance.modes):
-        rows += [lane.row.cond | lane.row.state.negative | lane.at.cond for lane in lanes]
+        # A lane without a negative prompt has a row all the same, which is not looked at.
+        rows += [lane.row.cond | lane.row.state.unreferred | lane.row.state.negative | lane.at.cond for lane in lanes]
     return {name: stack_rows([row[name] for row in rows]) for name in rows[0]}
 
 
 def finish(
-    model: Model, lanes: Sequence[Lane], sampled: Lanes, x_0: Tensor, x_u: Tensor | None
+    model: Model, lanes: Sequence[Lane], sampled: Lanes, following: Tensor, x_0: Tensor, x_u: Tensor | None
 ) -> list[tuple[Waiting, Tensor] | None]:
     """One entry for each row, in the order of the lanes: the frame that is done and its latents [C, h, w], or None
     while the session's pipeline is filling. Frames that are not done go back to their pipelines."""
     done: dict[int, tuple[Waiting, Tensor] | None] = {}
     under_way: dict[int, list[Waiting]] = {}
     for index, lane in enumerate(lanes):
-        row, levels = id(lane.row), lane.row.levels
+        row = id(lane.row)
         done.setdefault(row, None)
-        if lane.levels[-1] == levels[-1]:
+        if lane.levels[-1] == lane.row.levels[-1]:
             done[row] = (lane.at, x_0[index])
             continue
-        t, t_next = (torch.tensor([levels[levels.index(lane.levels[-1]) + more]]) for more in (0, 1))
         one = slice(index, index + 1)
-        x_next = SAMPLERS[model.sampler](
-            model.schedule, sampled.x_t[one], x_0[one], t.to(x_0.device), t_next.to(x_0.device), lane.noise[1:2]
-        )
+        t, t_next = sampled.levels[one, 0], following[one]
+        x_next = SAMPLERS[model.sampler](model.schedule, sampled.x_t[one], x_0[one], t, t_next, lane.noise[1:2])
         anchor = lane.at.anchor if x_u is None else x_u[index]
         waiting = Waiting(lane.at.frame, x_next[0], anchor, lane.at.source, lane.at.cond)
         under_way.setdefault(row, []).append(waiting)
     for lane in lanes:
         lane.row.state.pipeline.waiting = under_way.get(id(lane.row), [])
     return list(done.values())
-
-
-def guidance_scale(model: Model, row: Row) -> float:
-    """The scale that is applied between network calls; 1 where the network itself takes it."""
-    if model.guides_itself or "guidance" in model.unused_settings:
-        return 1.0
-    return row.guidance or model.default_guidance
 
 
 def _mode(lane: Lane, scale: float) -> str:

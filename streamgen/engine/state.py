@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-import random
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from streamgen.effects.similarity import Thumbnail
+from streamgen.effects.similarity import SimilarityFilter
 from streamgen.engine.conditioning import Transition
 from streamgen.engine.pipeline import Pipeline
+from streamgen.frames import Pixels
 from streamgen.models.base import Conditioning
 from streamgen.settings import FrameFormat, StreamSettings
 
-__all__ = ["NoiseTravel", "StreamState", "session_noise"]
+__all__ = ["NextFormat", "NoiseTravel", "Opened", "StreamState", "session_noise"]
 
 
 class NoiseTravel:
@@ -69,10 +71,10 @@ class StreamState:
         negative: conditioning of the negative prompt.
         live: conditioning made from the other settings.
         reference: conditioning made from the session's reference picture.
+        unreferred: the same for what guidance steers away from.
         pipeline: frames part of the way down, when steps are pipelined.
         last: latents (source, output) of the frame before, [C, h, w] each; what feedback holds on to.
-        seen: the last frame that was computed, for the similarity filter.
-        chance: decides which similar frames are computed all the same.
+        similarity: which frames need not be computed.
     """
 
     format: FrameFormat
@@ -83,10 +85,35 @@ class StreamState:
     negative: Conditioning
     live: Conditioning
     reference: Conditioning
+    unreferred: Conditioning
     pipeline: Pipeline = field(default_factory=Pipeline)
     last: tuple[Tensor, Tensor] | None = None
-    seen: Thumbnail | None = None
-    chance: random.Random = field(default_factory=lambda: random.Random(0))
+    similarity: SimilarityFilter = field(default_factory=SimilarityFilter)
+
+
+@dataclass(slots=True)
+class NextFormat:
+    """A format that is being prepared; it can be taken over when the networks in ``waits_for`` are ready or failed."""
+
+    format: FrameFormat
+    waits_for: list[Future[Any]]
+
+
+@dataclass(slots=True)
+class Opened:
+    """An open session.
+
+    Args:
+        state: its tensors and settings.
+        since_s: the clock when its seed began to travel.
+        reference: the picture that it is steered by, uint8 [H, W, 3]; another model has to look at it anew.
+        next: the format that it will have.
+    """
+
+    state: StreamState
+    since_s: float
+    reference: Pixels | None = None
+    next: NextFormat | None = None
 
 
 def session_noise(seed: int, steps: int, shape: tuple[int, int, int], device: str) -> Tensor:

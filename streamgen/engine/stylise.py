@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from streamgen import devices
 from streamgen.effects.feedback import hold_still
 from streamgen.engine.executables import Executables
 from streamgen.engine.fit import normalise, quantise
-from streamgen.engine.lanes import Lane, Row, finish, guidance_scale, lanes_of, stack_conditioning, stack_lanes
+from streamgen.engine.lanes import Lane, Row, finish, lanes_of, stack_conditioning, stack_lanes
 from streamgen.engine.pipeline import Waiting
 from streamgen.engine.sampler import SAMPLERS, sample, stack_rows
+from streamgen.engine.steering import guidance_scale
 from streamgen.frames import Frame
 from streamgen.models.base import Conditioning, Model
 from streamgen.settings import FrameFormat
@@ -68,7 +70,7 @@ class Stylist:
         steps = len(rows[0].levels)
         noise = stack_rows([row.noise[:steps] for row in rows])
         levels = torch.tensor([row.levels for row in rows], dtype=torch.float32)
-        scale = torch.tensor([guidance_scale(self._model, row) for row in rows])
+        scale = torch.tensor([guidance_scale(self._model, row.state.settings) for row in rows])
         return [
             pixels,
             noise,
@@ -83,12 +85,12 @@ class Stylist:
         calls = _Calls(self._executables, self._buckets, format)
         frames = normalise(pixels.to(device, non_blocking=True).permute(0, 3, 1, 2))
         source = frames if model.encoder is None else calls.run("encode", frames)
-        first = torch.tensor([row.levels[0] for row in rows], dtype=torch.float32, device=device)
+        first = devices.upload([row.levels[0] for row in rows], device)
         noise = stack_rows([row.noise[0] for row in rows])
         start = model.schedule.start(source, noise, first)
         if any(row.dreams for row in rows):
-            dreams = torch.tensor([row.dreams for row in rows], device=device).view(-1, 1, 1, 1)
-            start = torch.where(dreams, model.schedule.start(None, noise, first), start)
+            dreams = devices.upload([row.dreams for row in rows], device).view(-1, 1, 1, 1)
+            start = torch.where(dreams > 0, model.schedule.start(None, noise, first), start)
         made_from = _unstack(model.source_conditioning(frames, source), len(rows))
         lanes = [
             lane
@@ -106,7 +108,7 @@ class Stylist:
 
     def _sample(self, lanes: Sequence[Lane], calls: _Calls, device: str) -> list[tuple[Waiting, Tensor] | None]:
         model = self._model
-        stacked = stack_lanes(model, lanes, device)
+        stacked, following = stack_lanes(model, lanes, device)
         cond = stack_conditioning(lanes, stacked.guidance)
 
         def denoise(x_t: Tensor, t: Tensor, of_rows: Sequence[int]) -> Tensor:
@@ -116,18 +118,16 @@ class Stylist:
             return calls.run("denoise", x_t, t, *inputs)
 
         x_0, x_u = sample(denoise, model.schedule, SAMPLERS[model.sampler], stacked)
-        return finish(model, lanes, stacked, x_0, x_u)
+        return finish(model, lanes, stacked, following, x_0, x_u)
 
     def _held(self, row: Row, at: Waiting, latents: Tensor) -> Tensor:
         """The output's latents after feedback; what the next frame will hold on to is noted."""
         amount = row.state.settings.feedback
         if amount == 0:
-            row.state.last = None
             return latents
         if row.state.last is not None:
             last_source, last_output = row.state.last
-            share = torch.tensor([amount], device=latents.device)
-            [latents] = hold_still(latents[None], at.source[None], (last_source[None], last_output[None]), share)
+            [latents] = hold_still(latents[None], at.source[None], (last_source[None], last_output[None]), amount)
         row.state.last = (at.source, latents)
         return latents
 
@@ -167,7 +167,7 @@ class _Calls:
 def _is_plain(model: Model, row: Row) -> bool:
     """Whether ``whole_frame`` covers what this row asks for."""
     settings = row.state.settings
-    guided = guidance_scale(model, row) != 1 and settings.guidance_mode != "self"
+    guided = guidance_scale(model, settings) != 1 and settings.guidance_mode != "self"
     return not (row.dreams or row.pipelined or guided or settings.feedback > 0)
 
 

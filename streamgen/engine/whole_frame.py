@@ -66,4 +66,5 @@ def frame_example(
 def empty_prompt(model: Model) -> Conditioning:
     """Unbatched conditioning of a session that asked for nothing: all of it but what is made from a frame."""
     prompt = model.encode_prompt("", model.loras) | model.live_conditioning(StreamSettings())
-    return prompt | model.reference_conditioning(None)
+    reference, _ = model.reference_conditioning(None)
+    return prompt | reference

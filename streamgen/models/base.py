@@ -101,10 +101,10 @@ class Model(ABC):
         """Unbatched conditioning tensors made from other settings than the prompts; {} when there are none."""
         return {}
 
-    def reference_conditioning(self, pixels: Pixels | None) -> Conditioning:
-        """Unbatched conditioning tensors made from a session's reference picture, uint8 [H, W, 3] or none; {} where
-        ``takes_reference`` is False."""
-        return {}
+    def reference_conditioning(self, pixels: Pixels | None) -> tuple[Conditioning, Conditioning]:
+        """Unbatched conditioning tensors made from a session's reference picture, uint8 [H, W, 3] or none, and those of
+        what guidance steers away from; ({}, {}) where ``takes_reference`` is False."""
+        return {}, {}
 
     def source_conditioning(self, pixels: Tensor, latents: Tensor) -> Conditioning:
         """Batched conditioning tensors made from the source; {} when there are none.

@@ -36,10 +36,11 @@ class ImagePrompt:
         self._layers = [(each.to_k_ip[0], each.to_v_ip[0]) for each in processors]
         unet.encoder_hid_proj = None
         unet.register_to_config(encoder_hid_dim_type=None)
-        nothing = self._keys_values(torch.zeros((1, 3, *self._sides()), device=unet.device))
-        self.tokens = nothing.shape[1]
+        self.blank = self._blank()
+        """What the adapter makes of an embedding of zeros, [tokens, sum of 2 C]."""
+        self.tokens = len(self.blank)
         """How many the picture becomes."""
-        self._nothing = torch.zeros_like(nothing[0])
+        self._nothing = torch.zeros_like(self.blank)
         self.is_value = torch.cat(
             [
                 torch.full((layer.out_features,), kind, device=unet.device)
@@ -54,19 +55,27 @@ class ImagePrompt:
         if pixels is None:
             return self._nothing
         tensor = self._extractor(pixels, return_tensors="pt", input_data_format="channels_last").pixel_values
-        return self._keys_values(tensor.to(self._encoder.device))[0]
+        return self._keys_values(self._embed(tensor.to(self._encoder.device)))[0]
 
-    def _keys_values(self, pixels: Tensor) -> Tensor:
-        with torch.no_grad():
-            seen = self._encoder(pixels.to(self._encoder.dtype), output_hidden_states=True)
-            # The plain adapter projects one embedding to a few tokens; the others look at the patches.
-            plain = type(self._projection).__name__ == "ImageProjection"
-            tokens = self._projection(seen.image_embeds if plain else seen.hidden_states[-2])
-            return torch.cat([layer(tokens) for pair in self._layers for layer in pair], dim=-1)
+    @torch.no_grad()
+    def _embed(self, pixels: Tensor) -> Tensor:
+        """The embedding that the adapter projects: one, or for all but the plain adapter one for every patch."""
+        seen = self._encoder(pixels.to(self._encoder.dtype), output_hidden_states=True)
+        plain = type(self._projection).__name__ == "ImageProjection"
+        embedding: Tensor = seen.image_embeds if plain else seen.hidden_states[-2]
+        return embedding
 
-    def _sides(self) -> tuple[int, int]:
+    @torch.no_grad()
+    def _keys_values(self, embedding: Tensor) -> Tensor:
+        tokens = self._projection(embedding)
+        return torch.cat([layer(tokens) for pair in self._layers for layer in pair], dim=-1)
+
+    def _blank(self) -> Tensor:
         side: int = self._encoder.config.image_size
-        return side, side
+        black = torch.zeros((1, 3, side, side), device=self._encoder.device)
+        # Of the patches diffusers takes what the encoder makes of a black picture, of the one embedding zeros.
+        embedding = self._embed(black)
+        return self._keys_values(torch.zeros_like(embedding) if embedding.dim() == 2 else embedding)[0]
 
 
 def load_adapter(pipe: Any, source: str) -> None:

@@ -58,7 +58,7 @@ class SanaSprint(DiffusionModel):
         # The pipeline's own instruction to the language model stands in its signature, as a default.
         instruction = inspect.signature(type(self.pipe).__call__).parameters["complex_human_instruction"].default
         embedding, mask = self.pipe.encode_prompt(text, device=self.spec.device, complex_human_instruction=instruction)
-        return {"text": embedding, "mask": mask}
+        return {"text": embedding, "mask": mask.float()}  # it is mixed, and a share of a word is not a whole number
 
     def live_conditioning(self, settings: StreamSettings) -> Conditioning:
         scale = (settings.guidance or self.default_guidance) * self.pipe.transformer.config.guidance_embeds_scale

@@ -110,8 +110,13 @@ class StableDiffusion(DiffusionModel):
             cond["reference_scale"] = torch.tensor(settings.reference_scale, device=self.spec.device)
         return cond
 
-    def reference_conditioning(self, pixels: Pixels | None) -> Conditioning:
-        return {"image_keys_values": self.image_prompt.encode(pixels)} if self.image_prompt else {}
+    def reference_conditioning(self, pixels: Pixels | None) -> tuple[Conditioning, Conditioning]:
+        if self.image_prompt is None:
+            return {}, {}
+        seen = self.image_prompt.encode(pixels)
+        # Guidance steers away from a picture of nothing, as diffusers has it, where there is a picture.
+        away = seen if pixels is None else self.image_prompt.blank
+        return {"image_keys_values": seen}, {"image_keys_values": away}
 
     def source_conditioning(self, pixels: Tensor, latents: Tensor) -> Conditioning:
         return {"control": self.control.see(pixels)} if self.control else {}

@@ -139,6 +139,53 @@ def test_frames_that_show_nothing_new_are_skipped_until_something_happens(engine
     assert isinstance(engine.step([("a", Frame(255 - picture, 3))], 0.0)[0][1], Output)
 
 
+def test_a_still_scene_sees_a_new_prompt_through_to_its_end(engine: Engine, picture: Pixels) -> None:
+    engine.open("a", SMALL, StreamSettings(prompt="red", skip_similar=0.05))
+    engine.open("wanted", SMALL, StreamSettings(prompt="blue"))
+    engine.step([("a", Frame(picture))], 0.0)
+    engine.update("a", StreamSettings(prompt="blue", transition_ms=1000, skip_similar=0.05), 1, now_s=1.0)
+    made = [engine.step([("a", Frame(picture, seq))], 1.0 + seq / 10)[0][1] for seq in range(20)]
+    assert [type(one) for one in made] == [Output] * 11 + [Skipped] * 9
+    np.testing.assert_array_equal(pixels_of(made[10]), pixels_of(run(engine, "wanted", picture, 1)[0]))
+
+
+def test_motion_that_ends_is_shown_to_its_end_by_a_pipelined_session(engine: Engine, picture: Pixels) -> None:
+    engine.open("a", SMALL, StreamSettings(steps=4, stream_batch=True, skip_similar=0.02))
+    shown = []
+    for seq in range(20):
+        [(_, made)] = engine.step([("a", Frame(moved(picture, min(seq, 6)), seq))], float(seq))
+        shown += [made.seq] if isinstance(made, Output) else []
+    assert shown == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_frame_that_failed_does_not_make_the_next_one_old_news(
+    engine: Engine, picture: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.open("a", SMALL, StreamSettings(skip_similar=0.05))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of luck")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engine._stylist, "stylise", fail)
+        with pytest.raises(RuntimeError, match="out of luck"):
+            engine.step([("a", Frame(picture))], 0.0)
+    assert isinstance(engine.step([("a", Frame(picture, 1))], 0.0)[0][1], Output)
+
+
+def test_nothing_old_comes_back_when_a_session_is_pipelined_again(engine: Engine, picture: Pixels) -> None:
+    pipelined = StreamSettings(steps=4, stream_batch=True)
+    engine.open("a", SMALL, pipelined)
+    run(engine, "a", picture, 5)
+    for rev, between in enumerate((StreamSettings(strength=0.0), StreamSettings(steps=4)), 1):
+        engine.update("a", between, 2 * rev)
+        engine.step([("a", Frame(picture, 50))], 0.0)
+        engine.update("a", pipelined, 2 * rev + 1)
+        made = [engine.step([("a", Frame(picture, 100 + seq))], 0.0)[0][1] for seq in range(4)]
+        assert [type(one) for one in made] == [Skipped] * 3 + [Output]
+        assert made[3].seq == 100
+
+
 def test_seeds_that_travel_pass_through_the_seeds_on_their_way(engine: Engine, picture: Pixels) -> None:
     for seed in (7, 8):
         engine.open(f"seed {seed}", SMALL, StreamSettings(seed=seed))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,8 +125,9 @@ def test_a_prompt_is_encoded_once_however_many_sessions_use_it(engine: Engine) -
     assert isinstance(model, ToyModel)
     engine.prepare(SMALL)
     before = model.prompts_encoded
+    guided: dict[str, Any] = {"prompt": "red", "negative_prompt": "blue", "guidance": 2.0, "guidance_mode": "full"}
     for session in ("a", "b", "c"):
-        engine.open(session, SMALL, StreamSettings(prompt="red", negative_prompt="blue"))
+        engine.open(session, SMALL, StreamSettings(**guided))
     assert model.prompts_encoded - before == 2
 
 

@@ -99,6 +99,13 @@ def test_sessions_of_every_kind_share_a_step_and_none_sees_another(engine: Engin
     np.testing.assert_array_equal(alone["untouched"], picture)
 
 
+@pytest.mark.parametrize("family", ["sd_turbo", "sd_lcm", "sdxl_turbo", "sana"])
+def test_all_that_steers_can_be_mixed(family: str, request: pytest.FixtureRequest) -> None:
+    model = load_model(ModelSpec(family=str(request.getfixturevalue(f"{family}_folder")), dtype="float32", vae="full"))
+    cond = model.encode_prompt("a cat", {}) | model.live_conditioning(StreamSettings())
+    assert all(tensor.is_floating_point() for tensor in cond.values())
+
+
 def test_random_settings_compile_nothing(engine: Engine, picture: Pixels) -> None:
     engine.open("a", SMALL, StreamSettings())
     engine.prepare(SMALL)

@@ -35,7 +35,7 @@ def denoised(
     model: DiffusionModel, prompt: str, pixels: Tensor, reference: Pixels | None = None, **settings: Any
 ) -> Tensor:
     cond = model.encode_prompt(prompt, model.loras) | model.live_conditioning(StreamSettings(**settings))
-    cond |= model.reference_conditioning(reference)
+    cond |= model.reference_conditioning(reference)[0]
     latents = model.encode_image(pixels)
     given = {name: tensor[None] for name, tensor in cond.items()} | model.source_conditioning(pixels, latents)
     return model.denoise(latents, torch.tensor([600.0]), given)

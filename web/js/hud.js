@@ -133,7 +133,8 @@ export class Hud {
   /** @param {{name: typeof STAGES[number], ms: number}[]} medians @param {{name: typeof STAGES[number]}} limiting
    * @param {boolean} measured */
   #tellWhere(medians, limiting, measured) {
-    const told = medians.filter(({ ms }) => ms > 0).map(({ name, ms }) => `${NAMES[name]} ${ms.toFixed(1)} ms`).join(", ");
+    const timed = medians.filter(({ ms }) => ms > 0);
+    const told = timed.map(({ name, ms }) => `${NAMES[name]} ${ms.toFixed(1)} ms`).join(", ");
     byId("hud-bar", HTMLElement).ariaLabel = `Where the time goes: ${measured ? told : "measuring"}`;
     const backend = this.#server ? ` · ${this.#server.backend}` : "";
     const frames = `${this.#batchDelay} ${this.#batchDelay === 1 ? "frame" : "frames"}`;

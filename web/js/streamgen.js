@@ -148,8 +148,8 @@ class Link {
   }
 }
 
-/** When the frame was sent that this output was made from; null when this client did not send it. A prompt stream counts
- * its outputs itself, so the time of capture has to fit too. @param {Link} link @param {Header} output */
+/** When the frame was sent that this output was made from; null when this client did not send it. A prompt stream
+ * counts its outputs itself, so the time of capture has to fit too. @param {Link} link @param {Header} output */
 function sentMs({ sent }, { sourceSeq, capturedUs }) {
   const frame = sent.get(sourceSeq);
   if (frame?.capturedUs !== capturedUs) return null;
@@ -167,7 +167,8 @@ export class Stream {
   /** @type {Partial<Format> | undefined} */ #format;
   /** @type {{patch: Settings, answer: Deferred} | null} sent, not yet answered */ #updating = null;
   /** @type {{patch: Settings, answer: Deferred} | null} the newest settings not yet sent */ #update = null;
-  /** @type {{format: Partial<Format>, answer: Deferred, sent: boolean} | null} not yet in force */ #reformatting = null;
+  /** @type {{format: Partial<Format>, answer: Deferred, sent: boolean} | null} not in force yet */
+  #reformatting = null;
   /** @type {any} */ #retryTimer = null;
   #paused = false;
   #attempt = 0;
@@ -479,7 +480,7 @@ export class Stream {
     this.#request("reformat", { format }).then(then(answer.resolve), then(answer.reject));
   }
 
-  /** Forget the connection and what was in flight on it; what was asked for and not answered goes again on the next one.
+  /** Forget the connection and what was in flight on it; unanswered changes go again on the next one.
    * @param {string} reason */
   #drop(reason) {
     const link = this.#link;
