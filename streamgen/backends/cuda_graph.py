@@ -101,19 +101,20 @@ class CudaRecorder:
         index = torch.device(device).index
         self.device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
         self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self._beside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
     @contextmanager
     def beside(self) -> Iterator[None]:
         """Compute on a stream of its own while others use the device, and wait for it in the end.
 
-        cuDNN measures its algorithms meanwhile, which pays where a shape stays. Its choices belong to the thread that
-        made them, so that a frame that another thread computes is not held up by measuring.
+        Not on the stream of the captures: cuBLAS has one workspace for each stream, and a captured frame that another
+        thread replays meanwhile would find somebody else's numbers in its own.
         """
-        with torch.cuda.device(self.device), torch.cuda.stream(self._stream), _measured_convolutions():
-            self._stream.wait_stream(torch.cuda.default_stream(self.device))
+        with torch.cuda.device(self.device), torch.cuda.stream(self._beside):
+            self._beside.wait_stream(torch.cuda.default_stream(self.device))
             yield
-            self._stream.synchronize()
+            self._beside.synchronize()
 
     def record(
         self, compute: Callable[[], tuple[Tensor, ...]], exclusive: AbstractContextManager[object]
@@ -127,6 +128,7 @@ class CudaRecorder:
         with (
             torch.cuda.device(self.device),
             exclusive,
+            _own_workspaces(),
             torch.cuda.stream(self._stream),
             torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"),
         ):
@@ -158,13 +160,17 @@ class CudaFence:
 
 
 @contextmanager
-def _measured_convolutions() -> Iterator[None]:
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
+def _own_workspaces() -> Iterator[None]:
+    """Let what is captured meanwhile take its cuBLAS workspaces from the graphs' own pool, and nobody else use them.
+
+    A workspace that lies in torch's cache would be freed with the first graph that is dropped, while others still hold
+    its address. Inductor's own CUDA graphs do the same (``torch._inductor.cudagraph_trees.clear_cublas_manager``).
+    """
+    torch._C._cuda_clearCublasWorkspaces()
     try:
         yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        torch._C._cuda_clearCublasWorkspaces()
 
 
 def _triton_missing() -> str | None:

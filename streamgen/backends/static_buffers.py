@@ -142,6 +142,8 @@ class _Slot:
         if self._recorder.is_remote(tensor):
             self._upload(tensor)
             return
+        if tensor.dtype != self.buffer.dtype:  # nor round
+            raise ValueError(f"recorded for {self.buffer.dtype}, got {tensor.dtype}")
         contents = _Contents.of(tensor)
         if contents is None or not contents.same_as(self._contents):
             self.buffer.copy_(tensor, non_blocking=True)

@@ -53,5 +53,9 @@ def build_engine(
     max_batch = spec.max_batch or (1 if spec.device == "cpu" else 8)
     engine = Engine(model, chosen, report, max_batch, wait_for_compilation=wait_for_compilation)
     format = FrameFormat(width=model.spec.width, height=model.spec.height)
-    engine.prepare(format, wait=wait_for_compilation or chosen.quick_to_compile)
+    try:
+        engine.prepare(format, wait=wait_for_compilation or chosen.quick_to_compile)
+    except BaseException:
+        engine.close_all()  # or its thread would go on compiling for nobody
+        raise
     return engine

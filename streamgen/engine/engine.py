@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,11 +99,19 @@ class Engine:
         entries = self._sessions.values()
         return {entry.state.format for entry in entries} | {entry.next.format for entry in entries if entry.next}
 
-    def prepare(self, format: FrameFormat, *, wait: bool = True) -> None:
-        """Compile for ``format`` at every batch size, and wait for it unless told otherwise."""
-        for future in self._executables.prepare(format, self._buckets):
-            if wait:
-                future.result()
+    @property
+    def exclusive(self) -> AbstractContextManager[object]:
+        """Shared by all engines of a device: held while one computes, or records a CUDA graph."""
+        return self._executables.exclusive
+
+    def prepare(self, format: FrameFormat, *, wait: bool = True, rows: int = 0) -> None:
+        """Compile for ``format`` at every batch size, and wait for it unless told otherwise; with ``rows``, only for
+        what so many need."""
+        needed = self._buckets if rows == 0 else self._buckets[: 1 + self._buckets.index(self._bucket(rows))]
+        waits_for = self._executables.prepare(format, needed)
+        self._executables.prepare(format, self._buckets)
+        for future in waits_for if wait else ():
+            future.result()
 
     def open(
         self, session: str, format: FrameFormat, settings: StreamSettings, rev: int = 0, since_s: float = 0.0
@@ -197,8 +206,8 @@ class Engine:
         """
         entry = self._entry(session)
         # Ready means: for as many sessions as there are. Larger batches can be compiled later.
-        count = next((i for i, size in enumerate(self._buckets, 1) if size >= len(self._sessions)), len(self._buckets))
-        futures = self._executables.prepare(format, self._buckets[:count])
+        needed = self._buckets[: 1 + self._buckets.index(self._bucket(len(self._sessions)))]
+        futures = self._executables.prepare(format, needed)
         self._executables.prepare(format, self._buckets)
         entry.next = NextFormat(format, futures)
         self._executables.keep(self.formats)
@@ -349,6 +358,9 @@ class Engine:
         changing = state.settings.seed_speed > 0 or not state.transition.is_over(now_s)
         depth = len(row.levels) if row.pipelined else 1
         return state.similarity.judge(row.frame.pixels, threshold, changing=changing, depth=depth)
+
+    def _bucket(self, rows: int) -> int:
+        return next((size for size in self._buckets if size >= rows), self._buckets[-1])
 
     def _noise(self, settings: StreamSettings, format: FrameFormat, now_s: float) -> NoiseTravel:
         shape = self.model.latent_shape(format.height, format.width)

@@ -90,18 +90,22 @@ class ModelSwap:
         """Bytes that each retired engine gave back, once."""
         done = [future for future in self._retiring if future.done()]
         self._retiring = [future for future in self._retiring if future not in done]
-        return [future.result() for future in done]
+        return [future.result() for future in done if not _failed(future)]
 
     def _load(self, name: str, spec: ModelSpec, formats: tuple[FrameFormat, ...]) -> Loaded:
+        engine: Engine | None = None
         try:
             engine = self._build(spec)
             for format in formats:
-                engine.prepare(format)
+                engine.prepare(format, wait=True, rows=1)  # larger batches follow in the background
             return Loaded(engine, describe(engine, name, self._launch))
         except Exception as error:  # the edge of a thread of the worker: whatever it was, the old model goes on
             _LOG.exception("the model %s could not be loaded", name)
             failure = error if isinstance(error, StreamgenError) else None
             reason = str(error) or type(error).__name__
+        if engine is not None:
+            engine.close_all()  # it would go on compiling, and live as long as that takes
+            engine = None
         # Here, where the failure's traceback holds no half of a model any more.
         devices.give_back_memory(devices.choose(spec.device))
         raise _bare(failure or WorkerError("switch_failed", f"the model {name} could not be loaded: {reason}"))
@@ -151,15 +155,25 @@ def describe(engine: Engine, name: str, launch: WorkerLaunch) -> WorkerInfo:
         width=model.spec.width,
         height=model.spec.height,
         max_steps=model.spec.max_steps,
+        takes_reference=model.takes_reference,
     )
 
 
+def _failed(future: Future[int]) -> bool:
+    """A failure to let go is for the log: the model that serves must go on."""
+    error = future.exception()
+    if error is not None:
+        _LOG.error("a model could not give its memory back", exc_info=error)
+    return error is not None
+
+
 def _retire(engines: list[Engine]) -> int:
-    device = engines[0].model.spec.device
+    device, exclusive = engines[0].model.spec.device, engines[0].exclusive
     before = devices.allocated_bytes(device)
     while engines:
         engines.pop().close_all()
-    devices.give_back_memory(device)
+    with exclusive:  # no memory may be given back while a CUDA graph is recorded
+        devices.give_back_memory(device)
     freed = before - devices.allocated_bytes(device)
     _LOG.info("the model that served before gave back %.0f MiB of %s", freed / _MIB, device)
     return freed

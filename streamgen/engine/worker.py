@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Lock, Semaphore
 from typing import TYPE_CHECKING
 
+from streamgen import devices
 from streamgen.config import ModelSpec, worker_environment
 from streamgen.engine.messages import (
     Applied,
@@ -78,7 +79,7 @@ def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, launch: Wo
         commands.send(Failed(error))
         return
     swap = ModelSwap(launch, build, doorbell.release)
-    ready = Ready(replace(describe(engine, launch.model, launch), takes_reference=engine.model.takes_reference))
+    ready = Ready(describe(engine, launch.model, launch))
     worker = _Worker(engine, swap, commands, doorbell, lock, launch.max_frame_bytes)
     del engine  # the worker alone holds it, and lets it go for another
     try:
@@ -192,6 +193,7 @@ class _Worker:
             self._commands.send(Refused(session, rev, error))
             return False
         except Exception as error:  # the worker loop: one session's settings must not end everybody's worker
+            _end_if_lost(error)
             _LOG.exception("settings could not be put in force")
             failure = WorkerError("engine_failed", f"the engine failed on these settings: {error}")
             self._commands.send(Refused(session, rev, failure))
@@ -226,6 +228,7 @@ class _Worker:
             self._commands.send(ReferenceFailed(session, rev, error))
             return
         except Exception as error:  # the worker loop: one session's picture must not end everybody's worker
+            _end_if_lost(error)
             _LOG.exception("a reference picture could not be put in force")
             failure = WorkerError("engine_failed", f"the engine failed on this reference picture: {error}")
             self._commands.send(ReferenceFailed(session, rev, failure))
@@ -280,7 +283,7 @@ class _Worker:
             self._swap.retire([loaded.engine])
             return
         former, self._engine = [self._engine], loaded.engine
-        self._commands.send(Switched(replace(loaded.info, takes_reference=loaded.engine.model.takes_reference)))
+        self._commands.send(Switched(loaded.info))
         for session, rev, reading in sessions:
             self._commands.send(Applied(session, rev, reading))
         self._swap.retire(former)
@@ -315,6 +318,7 @@ class _Worker:
         try:
             made = self._engine.step(batch, began_s)
         except Exception as error:  # the worker loop: whatever one step does, the other sessions go on
+            _end_if_lost(error)
             if len(batch) > 1:  # one frame may be at fault: the others need not be lost with it
                 for one in batch:
                     self._step([one])
@@ -343,3 +347,9 @@ class _Worker:
         )
         served.outbox.put(output.pixels, note)
         self._commands.send(Made(session))
+
+
+def _end_if_lost(error: Exception) -> None:
+    """After some errors a process can compute nothing more on its device. The server starts another one."""
+    if devices.is_lost(error):
+        raise error

@@ -58,7 +58,10 @@ def test_a_loaded_engine_has_the_formats_in_use_compiled_and_is_handed_out_once(
     bell.wait()
     loaded = swap.loaded()
     assert isinstance(loaded, Loaded)
-    assert loaded.engine.compilations == 6  # two formats, batch sizes 1, 2 and 4
+    assert loaded.engine.compilations >= 2  # what one session needs of two formats; larger batches follow
+    for format in formats:
+        loaded.engine.prepare(format)
+    assert loaded.engine.compilations == 6  # batch sizes 1, 2 and 4
     assert (loaded.info.model, loaded.info.models, loaded.info.styles) == ("toy", ("toy", "sd"), ("red", "blue"))
     assert swap.loaded() is None
     loaded.engine.close_all()

@@ -22,6 +22,9 @@ export const STATES = Object.freeze({
 /** Close codes after which the same connection would only fail again. */
 export const FINAL_CODES = Object.freeze([1000, 4400, 4401, 4403, 4409]);
 
+/** Of a reference picture: in base64 it has to fit into a text message of 65,536 characters. */
+export const MAX_REFERENCE_BYTES = 48_000;
+
 const MAX_PIXELS = 4_000_000;
 const MIN_BACKOFF_MS = 500;
 const PROBE_MS = 5_000;
@@ -61,6 +64,9 @@ export function packFrame(header, picture) {
 
 /** @template {ArrayBufferLike} T @param {ArrayBuffer | Uint8Array<T>} data */
 const asBytes = (data) => (data instanceof ArrayBuffer ? new Uint8Array(data) : data);
+
+/** In base64: standard alphabet, padded. @param {ArrayBuffer | Uint8Array} data */
+export const toBase64 = (data) => btoa(Array.from(asBytes(data), (byte) => String.fromCharCode(byte)).join(""));
 
 /** Split a binary message into its header and a view of its picture; throws a StreamError.
  * @param {ArrayBuffer | Uint8Array<ArrayBuffer>} message
@@ -129,6 +135,32 @@ function deferred() {
   return made;
 }
 
+/** Something to have in force, of which the newest alone counts: it stands in for one that is under way, and goes again
+ * on the next connection. */
+class Wish {
+  /** @type {Record<string, any> | null} asked for, not answered yet */ fields = null;
+  /** @type {Record<string, any> | null} as last confirmed */ inForce = null;
+  /** @type {Deferred | null} to all that asked since the last answer */ answer = null;
+  sent = false;
+  held = false;
+
+  /** @param {"reformat" | "reference"} type of the message that asks for it */
+  constructor(type) {
+    this.type = type;
+  }
+
+  /** @param {Record<string, any>} fields @param {boolean} [held] back until it can be had */
+  ask(fields, held = false) {
+    Object.assign(this, { fields, held, sent: false });
+    return (this.answer ??= deferred());
+  }
+
+  /** What is said by the connection that was lost counts no more. */
+  again() {
+    if (this.fields) this.ask({ ...this.fields }, this.held);
+  }
+}
+
 /** What lives and dies with one connection. */
 class Link {
   /** @type {number[]} sent, not yet acknowledged */ inFlight = [];
@@ -167,8 +199,8 @@ export class Stream {
   /** @type {Partial<Format> | undefined} */ #format;
   /** @type {{patch: Settings, answer: Deferred} | null} sent, not yet answered */ #updating = null;
   /** @type {{patch: Settings, answer: Deferred} | null} the newest settings not yet sent */ #update = null;
-  /** @type {{format: Partial<Format>, answer: Deferred, sent: boolean} | null} not in force yet */
-  #reformatting = null;
+  #reformat = new Wish("reformat");
+  #reference = new Wish("reference");
   /** @type {any} */ #retryTimer = null;
   #paused = false;
   #attempt = 0;
@@ -246,11 +278,18 @@ export class Stream {
    * newer call stands in for one that is under way, which is answered with it.
    * @param {Partial<Format>} format @returns {Promise<Reformatted>} */
   reformat(format) {
-    const answer = this.#reformatting?.answer ?? deferred();
-    if (this.#state === "closed") answer.reject(new StreamError("closed", "the stream is closed"));
-    this.#reformatting = { format: { ...this.#reformatting?.format, ...format }, answer, sent: false };
-    this.#sendFormat();
-    return answer.promise;
+    return this.#wish(this.#reformat, { format: { ...this.#reformat.fields?.format, ...format } });
+  }
+
+  /** Steer by this picture, or by none; resolves once it is so. It stays until another one comes, over lost connections
+   * too. A newer call stands in for one that is under way. reference.js makes any picture small enough.
+   * @param {ArrayBuffer | Uint8Array | null} jpeg sides of 16 to 1,024 pixels, at most `MAX_REFERENCE_BYTES`
+   * @returns {Promise<unknown>} */
+  reference(jpeg) {
+    const bytes = jpeg?.byteLength ?? 0;
+    const fact = `a reference picture has at most ${MAX_REFERENCE_BYTES} bytes, got ${bytes}`;
+    if (bytes > MAX_REFERENCE_BYTES) return Promise.reject(new StreamError("bad_image", fact, { field: "image" }));
+    return this.#wish(this.#reference, { image: jpeg && toBase64(jpeg) });
   }
 
   /** Have the server load another of `welcome.models`, for every session it serves; that may take minutes, and the old
@@ -368,10 +407,12 @@ export class Stream {
     this.#format = welcome.format;
     this.#attempt = 0;
     this.#become("welcome", {});
+    if (!welcome.resumed) this.#restoreReference();
     this.options.onWelcome?.(welcome);
     if (this.#paused) this.pause();
     this.#sendUpdate();
-    this.#sendFormat();
+    this.#sendWish(this.#reformat);
+    this.#sendWish(this.#reference);
     if (this.ready) this.options.onReady?.();
   }
 
@@ -390,9 +431,10 @@ export class Stream {
 
   /** @param {Switched} switched */
   #switched(switched) {
-    const { model, styles, unused, loras } = switched;
-    this.#learn({ model, styles, unused, loras });
+    const { model, styles, unused, loras, reference } = switched;
+    this.#learn({ model, styles, unused, loras, reference });
     this.options.onSwitched?.(switched);
+    this.#sendWish(this.#reference);
   }
 
   /** Keep `welcome` as things are now. @param {Partial<Welcome>} facts */
@@ -409,7 +451,7 @@ export class Stream {
     }
     const error = new StreamError(message.code, message.message, message);
     request?.reject(error);
-    if (message.code === "superseded") return; // by a newer format, whose answer is this one's too
+    if (message.code === "superseded") return; // by a newer one, whose answer is this one's too
     this.options.onError?.(error);
   }
 
@@ -466,18 +508,34 @@ export class Stream {
     this.#request("update", { settings: update.patch }).then(then(update.answer.resolve), then(update.answer.reject));
   }
 
-  #sendFormat() {
-    const asked = this.#reformatting;
-    if (this.#state !== "open" || !asked || asked.sent) return;
-    const { format, answer } = asked;
-    asked.sent = true;
-    /** @type {(settle: (answer: any) => void) => (answer: any) => void} */
+  /** @param {Wish} wish @param {Record<string, any>} fields @returns {Promise<any>} */
+  #wish(wish, fields) {
+    const answer = wish.ask(fields);
+    if (this.#state === "closed") answer.reject(new StreamError("closed", "the stream is closed"));
+    this.#sendWish(wish);
+    return answer.promise;
+  }
+
+  /** @param {Wish} wish */
+  #sendWish(wish) {
+    const { fields, answer } = wish;
+    if (this.#state !== "open" || !fields || wish.sent || (wish.held && !this.#welcome?.reference)) return;
+    wish.sent = true;
+    /** @type {(settle: ((result: any) => void) | undefined) => (result: any) => void} */
     const then = (settle) => (result) => {
-      if (this.#reformatting !== asked) return; // a newer one stands in for it
-      this.#reformatting = null;
-      settle(result);
+      if (wish.fields !== fields) return; // a newer one stands in for it
+      wish.fields = wish.answer = null;
+      settle?.(result);
     };
-    this.#request("reformat", { format }).then(then(answer.resolve), then(answer.reject));
+    const request = this.#request(wish.type, fields);
+    request.then(() => (wish.inForce = fields), () => {});
+    request.then(then(answer?.resolve), then(answer?.reject));
+  }
+
+  /** A session that was opened anew has no reference picture: ask for the last one, once the model takes any. */
+  #restoreReference() {
+    const { fields, inForce } = this.#reference;
+    if (!fields && inForce?.image) this.#reference.ask(inForce, true);
   }
 
   /** Forget the connection and what was in flight on it; unanswered changes go again on the next one.
@@ -488,7 +546,8 @@ export class Stream {
     this.#link = this.#updating = null;
     if (older) this.#update = { patch: mergeSettings(older.patch, newer?.patch ?? {}), answer: older.answer };
     if (older && newer) older.answer.promise.then(newer.answer.resolve, newer.answer.reject);
-    if (this.#reformatting) this.#reformatting = { ...this.#reformatting, sent: false };
+    this.#reformat.again();
+    this.#reference.again();
     const error = new StreamError("connection_lost", `the connection was lost: ${reason}`, { retryable: true });
     for (const request of link?.requests.values() ?? []) request.reject(error);
     link?.snapshot?.reject(error);
@@ -509,7 +568,8 @@ export class Stream {
   #end(detail) {
     const closed = new StreamError("closed", "the stream is closed");
     this.#update?.answer.reject(closed);
-    this.#reformatting?.answer.reject(closed);
+    this.#reformat.answer?.reject(closed);
+    this.#reference.answer?.reject(closed);
     this.#become("end", detail);
   }
 

@@ -21,6 +21,8 @@ export type Welcome = {
   unused: string[];
   /** LoRAs whose weight may be set, with the weight each was loaded with. */
   loras: Record<string, number>;
+  /** Whether the model takes a reference picture. */
+  reference: boolean;
   /** What `switchModel` may name. */
   models: string[];
   format: Format;
@@ -43,6 +45,7 @@ export type Switched = {
   styles: string[];
   unused: string[];
   loras: Record<string, number>;
+  reference: boolean;
   backend: string;
   device: string;
 };

@@ -78,6 +78,7 @@ export const WELCOME = Object.freeze({
   styles: ["pencil", "comic"],
   unused: ["guidance"],
   loras: {},
+  reference: false,
   models: ["tiny", "other"],
   format: { width: 256, height: 256, fit: "cover" },
   settings: { prompt: "", prompts_blend: [], strength: 1, seed: 0 },
