@@ -70,7 +70,9 @@ class ModelSpec:
         embeddings: textual inversions, each a file, a folder or a hub id.
         clip_skip: layers of the text encoder left out at its end.
         controlnet: a folder or hub id; None for none.
-        control: what the ControlNet is shown of a frame: a name in ``streamgen.models.control.PREPROCESSORS``.
+        control: what the ControlNet is shown of a frame: a name in ``streamgen.models.control.PREPROCESSORS``, or
+            ``depth``.
+        control_model: the depth estimation model; None for none.
         ip_adapter: an IP-Adapter's safetensors file, here or as ``OWNER/REPO/PATH``; None for none.
         quantise: ``none``, ``int8``, ``fp8`` or ``int4``, for the weights of the network's linear layers.
     """
@@ -90,6 +92,7 @@ class ModelSpec:
     clip_skip: int = 0
     controlnet: str | None = None
     control: str = "canny"
+    control_model: str | None = None
     ip_adapter: str | None = None
     quantise: str = "none"
 
@@ -134,6 +137,7 @@ class ServerConfig:
     clip_skip: int = 0
     controlnet: str = ""
     control: str = "canny"
+    control_model: str = ""
     ip_adapter: str = ""
     quantise: str = "none"
     threads: int = 0
@@ -161,6 +165,7 @@ class ServerConfig:
             clip_skip=self.clip_skip,
             controlnet=self.controlnet or None,
             control=self.control,
+            control_model=self.control_model or None,
             ip_adapter=self.ip_adapter or None,
             quantise=self.quantise,
         )

@@ -85,7 +85,10 @@ def _add_diffusion_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--controlnet", default=unset, help="a ControlNet's folder or hub id")
     group.add_argument(
-        "--control", default=unset, help="what the ControlNet is shown: canny, or none for the frame itself"
+        "--control", default=unset, help="what the ControlNet is shown: canny, depth, or none for the frame itself"
+    )
+    group.add_argument(
+        "--control-model", default=unset, help="the depth estimation model of --control depth: a folder or hub id"
     )
     group.add_argument(
         "--ip-adapter", default=unset, metavar="FILE", help="an IP-Adapter's safetensors file: pictures as prompts"

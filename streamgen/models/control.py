@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from streamgen.config import ModelSpec
 from streamgen.errors import ConfigError, WeightsError
 
-__all__ = ["PREPROCESSORS", "Control", "canny"]
+__all__ = ["PREPROCESSORS", "Control", "Depth", "canny"]
 
 Preprocessor = Callable[[Tensor], Tensor]
 """Pixels [B, 3, H, W] in [-1, 1] to what the ControlNet sees [B, 3, H, W] in [0, 1], on the device, values alone."""
@@ -38,17 +38,12 @@ class Control:
         """Load ``spec.controlnet``.
 
         Raises:
-            ConfigError: ``unknown_control``.
+            ConfigError: ``unknown_control``, ``control_model_missing``.
             WeightsError: ``controlnet_unusable``.
         """
         from diffusers import ControlNetModel
 
-        if spec.control not in PREPROCESSORS:
-            raise ConfigError(
-                "unknown_control",
-                f"control must be one of {sorted(PREPROCESSORS)}, got {spec.control!r}",
-                field="control",
-            )
+        see = _preprocessor(spec, dtype)
         try:
             load: Any = ControlNetModel.from_pretrained
             network = load(spec.controlnet, dtype=dtype, use_safetensors=True)
@@ -57,7 +52,71 @@ class Control:
             raise WeightsError(
                 "controlnet_unusable", f"the ControlNet {spec.controlnet} cannot be used: {reason}", field="controlnet"
             ) from error
-        return cls(network.to(spec.device).eval().requires_grad_(False), PREPROCESSORS[spec.control])
+        return cls(network.to(spec.device).eval().requires_grad_(False), see)
+
+
+def _preprocessor(spec: ModelSpec, dtype: torch.dtype) -> Preprocessor:
+    if spec.control == "depth":
+        return Depth.load(spec, dtype)
+    if spec.control not in PREPROCESSORS:
+        known = sorted([*PREPROCESSORS, "depth"])
+        raise ConfigError("unknown_control", f"control must be one of {known}, got {spec.control!r}", field="control")
+    return PREPROCESSORS[spec.control]
+
+
+class Depth:
+    """How near things are, by a depth estimation model of transformers such as Depth Anything or DPT: near is white.
+
+    Args:
+        network: pixels in, inverse depth out.
+        side: the picture's side as the network takes it, pixels.
+        mean: of what it was trained on, by channel.
+        deviation: likewise.
+    """
+
+    def __init__(self, network: Any, side: int, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        self._network = network
+        self._side = side
+        device = next(network.parameters()).device
+        self._mean, self._deviation = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (mean, deviation))
+
+    @classmethod
+    def load(cls, spec: ModelSpec, dtype: torch.dtype) -> Depth:
+        """Load ``spec.control_model``.
+
+        Raises:
+            ConfigError: ``control_model_missing``.
+            WeightsError: ``controlnet_unusable``.
+        """
+        if spec.control_model is None:
+            raise ConfigError(
+                "control_model_missing",
+                "--control depth needs --control-model with a depth estimation model, such as "
+                "depth-anything/Depth-Anything-V2-Small-hf",
+                field="control_model",
+            )
+        from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+
+        try:
+            network = AutoModelForDepthEstimation.from_pretrained(spec.control_model, dtype=dtype, use_safetensors=True)
+            read: Any = AutoImageProcessor.from_pretrained
+            processor = read(spec.control_model)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise WeightsError(
+                "controlnet_unusable", f"the model {spec.control_model} cannot be used: {reason}", field="control_model"
+            ) from error
+        network = network.to(spec.device).eval().requires_grad_(False)
+        return cls(network, processor.size["height"], processor.image_mean, processor.image_std)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        size = (self._side, self._side)
+        small = F.interpolate(pixels / 2 + 0.5, size=size, mode="bilinear", antialias=True)
+        inputs = (small - self._mean) / self._deviation
+        depth = self._network(pixel_values=inputs.to(self._network.dtype)).predicted_depth.float()[:, None]
+        near, far = depth.amax((2, 3), keepdim=True), depth.amin((2, 3), keepdim=True)
+        spread = (depth - far) / (near - far).clamp_min(1e-12)
+        return F.interpolate(spread, size=pixels.shape[-2:], mode="bilinear").expand(-1, 3, -1, -1)
 
 
 def canny(pixels: Tensor) -> Tensor:
@@ -109,4 +168,5 @@ def _as_it_is(pixels: Tensor) -> Tensor:
 
 
 PREPROCESSORS: dict[str, Preprocessor] = {"canny": canny, "none": _as_it_is}
-"""What a ControlNet may be shown. ``none`` shows the frame itself: for maps that the client makes, such as poses."""
+"""What a ControlNet may be shown, besides ``depth``, which takes a model. ``none`` shows the frame itself: for maps
+that the client makes, such as poses."""

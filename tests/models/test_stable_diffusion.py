@@ -15,7 +15,7 @@ from streamgen.config import ModelSpec
 from streamgen.errors import ConfigError, WeightsError
 from streamgen.frames import Pixels
 from streamgen.models import load_model
-from streamgen.models.control import canny
+from streamgen.models.control import Depth, canny
 from streamgen.models.diffusion import DiffusionModel
 from streamgen.models.stable_diffusion import StableDiffusion
 from streamgen.settings import StreamSettings
@@ -168,6 +168,52 @@ def test_an_ip_adapter_that_cannot_be_read_says_so(sd_turbo_folder: Path, tmp_pa
         load(sd_turbo_folder, ip_adapter=str(tmp_path))
     with pytest.raises(WeightsError, match="cannot be used"):
         load(sd_turbo_folder, ip_adapter=str(tmp_path / "nobody" / "adapter.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def depth_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A depth estimation model with random weights, as transformers saves one."""
+    from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
+
+    torch.manual_seed(5)
+    config: Any = DPTConfig(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64, image_size=64, patch_size=16,
+        backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 16, 32, 32], fusion_hidden_size=16,
+        reassemble_factors=[4, 2, 1, 0.5],
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("depth")
+    DPTForDepthEstimation(config).save_pretrained(folder)
+    processor: Any = DPTImageProcessor(size={"height": 64, "width": 64})
+    processor.save_pretrained(folder)
+    return folder
+
+
+def test_depth_is_what_transformers_pipeline_sees(depth_folder: Path, pixels: Tensor) -> None:
+    from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+
+    seen = Depth.load(ModelSpec(control_model=str(depth_folder)), torch.float32)(pixels)
+    assert seen.shape == pixels.shape
+    assert float(seen.min()) >= 0 and float(seen.max()) <= 1
+    picture = ((pixels[0].permute(1, 2, 0) / 2 + 0.5) * 255).round().to(torch.uint8).numpy()
+    processor: Any = AutoImageProcessor.from_pretrained(depth_folder)
+    network = AutoModelForDepthEstimation.from_pretrained(depth_folder)
+    with torch.inference_mode():
+        depth = network(**processor(picture, return_tensors="pt")).predicted_depth[0]
+    wanted = (depth - depth.min()) / (depth.max() - depth.min())
+    small = torch.nn.functional.interpolate(seen, size=wanted.shape, mode="bilinear")[0, 0]
+    assert float((small - wanted).abs().mean()) < 0.03
+
+
+def test_depth_needs_a_model_of_its_own(
+    sd_turbo_folder: Path, controlnet_folder: Path, depth_folder: Path, tmp_path: Path, pixels: Tensor
+) -> None:
+    with pytest.raises(ConfigError, match="--control depth needs --control-model"):
+        load(sd_turbo_folder, controlnet=str(controlnet_folder), control="depth")
+    with pytest.raises(WeightsError, match="cannot be used"):
+        load(sd_turbo_folder, controlnet=str(controlnet_folder), control="depth", control_model=str(tmp_path))
+    model = load(sd_turbo_folder, controlnet=str(controlnet_folder), control="depth", control_model=str(depth_folder))
+    held, free = (denoised(model, "a cat", pixels, control_scale=scale) for scale in (1.0, 0.0))
+    assert float((held - free).abs().max()) > 0.01
 
 
 def test_edges_are_thin_white_lines_where_the_picture_changes() -> None:

@@ -12,6 +12,7 @@ import { ModelMenu } from "./models.js";
 import { NegativePrompt } from "./negative.js";
 import { FormatPanel, SettingsPanel } from "./panel.js";
 import { download, fileName, startRecording } from "./record.js";
+import { ReferenceField } from "./reference-field.js";
 import { Screen } from "./screen.js";
 import { SourcePicker } from "./picker.js";
 import { connect, mergeSettings } from "./streamgen.js";
@@ -52,6 +53,8 @@ class Page {
     this.look = new Look(update);
     this.negative = new NegativePrompt(update);
     this.loras = new LoraPanel(update);
+    const refer = (/** @type {Uint8Array | null} */ jpeg) => this.stream?.reference(jpeg) ?? Promise.resolve();
+    this.reference = new ReferenceField(refer, () => this.screen.output);
     this.models = new ModelMenu((model) => this.stream?.switchModel(model) ?? Promise.resolve());
     const format = () => this.stream?.format ?? this.format.format;
     this.capture = new Capture(() => this.stream, format, () => this.hud.sent());
@@ -91,6 +94,7 @@ class Page {
     if (!this.identity) return;
     const { name, token } = this.identity;
     this.wantedFormat = this.format.format;
+    this.reference.renew();
     const url = new URL("ws", document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     this.stream = connect(url, {
@@ -271,6 +275,7 @@ class Page {
     this.models.offer(welcome.models, welcome.model);
     this.look.offer(welcome.styles);
     this.loras.offer(welcome.loras);
+    this.reference.offer(welcome.reference);
     this.#arrange(welcome.unused);
     byId("foot", HTMLElement).textContent = `Model ${welcome.model} · session ${welcome.session}`;
   }

@@ -6,11 +6,13 @@ import { groupOf } from "./groups.js";
 import { matchSize, presets } from "./sizes.js";
 
 /** @import {Control, Property} from "./controls.js" */
-/** @import {Situation} from "./groups.js" */
+/** @import {Group, Situation} from "./groups.js" */
 /** @import {Format, Settings} from "./types.js" */
 
 /** Aspects to choose from; 0 is the source's own. @type {Readonly<Record<string, number>>} */
 const SHAPES = Object.freeze({ "Match the source": 0, Square: 1, "16:9": 16 / 9, "4:3": 4 / 3, "9:16": 9 / 16 });
+/** Where each group stands. @type {Readonly<Record<Group, string>>} */
+const BOXES = Object.freeze({ main: "controls", reference: "controls-reference", advanced: "controls-advanced" });
 const KEPT = "streamgen.format";
 const KEPT_OPEN = "streamgen.advanced";
 
@@ -40,13 +42,11 @@ export class SettingsPanel {
     const key = JSON.stringify(situation);
     if (key === this.#arranged) return; // a control that is put in its place again loses the pointer and the focus
     this.#arranged = key;
-    const roots = /** @type {const} */ (["main", "advanced"]).map((group) => {
+    for (const [group, id] of Object.entries(BOXES)) {
       const members = [...this.#controls].filter(([name]) => groupOf(name, situation) === group);
-      return members.map(([, { root }]) => root);
-    });
-    byId("controls", HTMLElement).replaceChildren(...roots[0]);
-    byId("controls-advanced", HTMLElement).replaceChildren(...roots[1]);
-    byId("advanced", HTMLElement).hidden = roots[1].length === 0;
+      byId(id, HTMLElement).replaceChildren(...members.map(([, { root }]) => root));
+    }
+    byId("advanced", HTMLElement).hidden = !byId(BOXES.advanced, HTMLElement).childElementCount;
   }
 
   /** @param {Settings} settings */

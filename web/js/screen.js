@@ -36,6 +36,10 @@ export class Screen {
   get canvas() {
     return this.#canvas;
   }
+  /** The newest output, until the next one comes. */
+  get output() {
+    return this.#after;
+  }
   get split() {
     return this.#split;
   }

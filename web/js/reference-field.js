@@ -1,0 +1,114 @@
+// The reference picture, for models that can be steered by one: a file, a drop, or the frame that is shown.
+
+import { capital } from "./controls.js";
+import { byId } from "./dom.js";
+import { referenceJpeg } from "./reference.js";
+import { StreamError, toBase64 } from "./streamgen.js";
+import { toast } from "./toasts.js";
+
+/** @typedef {Uint8Array<ArrayBuffer> | null} Jpeg */
+
+/** In this tab alone, like the session it steers. */
+const KEPT = "streamgen.reference";
+const DATA_URL = "data:image/jpeg;base64,";
+
+export class ReferenceField {
+  #root = byId("reference", HTMLElement);
+  /** @type {Jpeg} in force, or to be as soon as a model takes one */ #jpeg = recall();
+  #attempt = 0;
+  #unsaid = true;
+
+  /** @param {(jpeg: Jpeg) => Promise<unknown>} put settles once it is in force, or is refused
+   * @param {() => ImageBitmap | null} frame that is shown now */
+  constructor(put, frame) {
+    this.put = put;
+    const file = byId("reference-file", HTMLInputElement);
+    const choose = () => file.click();
+    byId("reference-choose", HTMLElement).addEventListener("click", choose);
+    byId("reference-empty", HTMLElement).addEventListener("click", choose);
+    byId("reference-remove", HTMLElement).addEventListener("click", () => {
+      void this.#take(null);
+      byId("reference-choose", HTMLElement).focus(); // the button that had it is gone
+    });
+    byId("reference-frame", HTMLElement).addEventListener("click", () => {
+      const shown = frame();
+      if (shown) void this.#take(shown);
+      else toast("There is no picture yet");
+    });
+    file.addEventListener("change", () => {
+      const chosen = file.files?.[0];
+      file.value = "";
+      if (chosen) void this.#take(chosen);
+    });
+    this.#drops();
+    this.#show(this.#jpeg);
+  }
+
+  /** Call when a session is begun that knows nothing of this page's picture. */
+  renew() {
+    this.#unsaid = true;
+  }
+
+  /** @param {boolean} takes whether the model the server has now takes one */
+  offer(takes) {
+    this.#root.hidden = !takes;
+    if (takes && this.#unsaid) void this.#put(this.#jpeg, ++this.#attempt);
+  }
+
+  /** @param {Blob | ImageBitmap | null} picture */
+  async #take(picture) {
+    const attempt = ++this.#attempt;
+    try {
+      const jpeg = picture && (await referenceJpeg(picture));
+      if (attempt === this.#attempt) await this.#put(jpeg, attempt);
+    } catch (error) {
+      if (!(error instanceof StreamError)) throw error;
+      toast(capital(error.message), "alert");
+    }
+  }
+
+  /** @param {Jpeg} jpeg @param {number} attempt a later one decides what is shown */
+  async #put(jpeg, attempt) {
+    this.#unsaid = false;
+    this.#show(jpeg);
+    try {
+      await this.put(jpeg);
+      if (attempt !== this.#attempt) return;
+      this.#jpeg = jpeg;
+      if (jpeg) sessionStorage.setItem(KEPT, toBase64(jpeg));
+      else sessionStorage.removeItem(KEPT);
+    } catch (error) {
+      if (attempt === this.#attempt) this.#show(this.#jpeg); // it stays in force
+      if (error instanceof StreamError) toast(capital(error.message), "alert");
+      else throw error;
+    }
+  }
+
+  /** @param {Jpeg} jpeg */
+  #show(jpeg) {
+    byId("reference-picture", HTMLImageElement).src = jpeg ? DATA_URL + toBase64(jpeg) : "";
+    byId("reference-filled", HTMLElement).hidden = jpeg === null;
+    byId("reference-empty", HTMLElement).hidden = jpeg !== null;
+  }
+
+  #drops() {
+    const root = this.#root;
+    root.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      root.classList.add("dropping");
+    });
+    root.addEventListener("dragleave", () => root.classList.remove("dropping"));
+    root.addEventListener("drop", (event) => {
+      event.preventDefault();
+      root.classList.remove("dropping");
+      const file = event.dataTransfer?.files[0];
+      if (file) void this.#take(file);
+    });
+  }
+}
+
+/** The picture from before this page was reloaded. @returns {Jpeg} */
+function recall() {
+  const kept = sessionStorage.getItem(KEPT);
+  return kept ? Uint8Array.from(atob(kept), (character) => character.charCodeAt(0)) : null;
+}
