@@ -118,20 +118,6 @@ def test_what_a_graph_cannot_record_is_noticed() -> None:
         on_device.copy_(on_host)
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_every_network_is_compiled_as_one_piece(name: str, rig: Rig) -> None:
-    from streamgen.engine.executables import example_inputs
-
-    model = rig.model(name, SIDE)
-    torch._dynamo.reset()
-    for part, network in (("encode", model.encoder), ("denoise", model.network), ("decode", model.decoder)):
-        assert isinstance(network, nn.Module)
-        inputs = example_inputs(model, 1, SIDE, SIDE, part)
-        compiled = torch.compile(network, backend="eager", fullgraph=True, dynamic=False)
-        with torch.inference_mode():
-            torch.testing.assert_close(compiled(*inputs), network(*inputs))
-
-
 def test_settings_make_nobody_compile_anything(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
