@@ -76,6 +76,11 @@ def test_a_model_that_uses_more_shows_more_controls(page: Any) -> None:
     expect(page.get_by_role("slider", name="Control")).to_be_hidden()
 
 
+def test_the_embedded_model_takes_no_reference_picture(tab: Any) -> None:
+    expect(tab.page.get_by_text("Reference picture", exact=True)).to_be_hidden()
+    expect(tab.page.get_by_role("slider", name="Reference")).to_be_hidden()
+
+
 def test_a_negative_prompt_takes_effect(page: Any) -> None:
     rev = int(page.locator("#screen").get_attribute("data-rev") or 0)
     page.get_by_role("textbox", name="Negative prompt").fill("blurry")

@@ -15,6 +15,7 @@ const DATA_URL = "data:image/jpeg;base64,";
 export class ReferenceField {
   #root = byId("reference", HTMLElement);
   /** @type {Jpeg} in force, or to be as soon as a model takes one */ #jpeg = recall();
+  /** @type {Jpeg} likewise, or asked for since */ #shown = null;
   #attempt = 0;
   #unsaid = true;
 
@@ -52,7 +53,7 @@ export class ReferenceField {
   /** @param {boolean} takes whether the model the server has now takes one */
   offer(takes) {
     this.#root.hidden = !takes;
-    if (takes && this.#unsaid) void this.#put(this.#jpeg, ++this.#attempt);
+    if (takes && this.#unsaid) void this.#put(this.#jpeg);
   }
 
   /** @param {Blob | ImageBitmap | null} picture */
@@ -60,25 +61,25 @@ export class ReferenceField {
     const attempt = ++this.#attempt;
     try {
       const jpeg = picture && (await referenceJpeg(picture));
-      if (attempt === this.#attempt) await this.#put(jpeg, attempt);
+      if (attempt === this.#attempt) await this.#put(jpeg);
     } catch (error) {
       if (!(error instanceof StreamError)) throw error;
       toast(capital(error.message), "alert");
     }
   }
 
-  /** @param {Jpeg} jpeg @param {number} attempt a later one decides what is shown */
-  async #put(jpeg, attempt) {
+  /** @param {Jpeg} jpeg */
+  async #put(jpeg) {
     this.#unsaid = false;
     this.#show(jpeg);
     try {
       await this.put(jpeg);
-      if (attempt !== this.#attempt) return;
+      if (jpeg !== this.#shown) return; // another was asked for meanwhile
       this.#jpeg = jpeg;
       if (jpeg) sessionStorage.setItem(KEPT, toBase64(jpeg));
       else sessionStorage.removeItem(KEPT);
     } catch (error) {
-      if (attempt === this.#attempt) this.#show(this.#jpeg); // it stays in force
+      if (jpeg === this.#shown) this.#show(this.#jpeg); // it stays in force
       if (error instanceof StreamError) toast(capital(error.message), "alert");
       else throw error;
     }
@@ -86,6 +87,7 @@ export class ReferenceField {
 
   /** @param {Jpeg} jpeg */
   #show(jpeg) {
+    this.#shown = jpeg;
     byId("reference-picture", HTMLImageElement).src = jpeg ? DATA_URL + toBase64(jpeg) : "";
     byId("reference-filled", HTMLElement).hidden = jpeg === null;
     byId("reference-empty", HTMLElement).hidden = jpeg !== null;

@@ -79,6 +79,11 @@ test("what is rarely turned is among the advanced settings, also what comes late
   for (const name of rare) assert.equal(groupOf(name, CAMERA), "advanced");
 });
 
+test("how strongly a reference picture steers stands beside it", () => {
+  assert.equal(groupOf("reference_scale", CAMERA), "reference");
+  assert.equal(groupOf("reference_scale", { ...CAMERA, unused: ["reference_scale"] }), null);
+});
+
 test("the seed's travel is at hand in a prompt stream", () => {
   assert.equal(groupOf("seed_speed", CAMERA), "advanced");
   assert.equal(groupOf("seed_speed", PROMPT), "main");

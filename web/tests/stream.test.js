@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
-import { connect, KIND, packFrame, parseFrame, STATES } from "../js/streamgen.js";
+import { connect, KIND, MAX_REFERENCE_BYTES, packFrame, parseFrame, STATES } from "../js/streamgen.js";
 import { FakeClock, FakeSocket, settled, sockets, WELCOME } from "./fakes.js";
 
 const JPEG = new Uint8Array([0xff, 0xd8, 0xff, 0xd9]);
@@ -421,6 +421,7 @@ const SWITCHED = {
   styles: ["ink"],
   unused: [],
   loras: { grain: 0.5 },
+  reference: true,
   backend: "eager",
   device: "cpu",
 };
@@ -432,8 +433,9 @@ test("another model is told with all that changes with it", async () => {
   assert.deepEqual(request, { type: "switch", model: "other" });
   socket().message({ ...SWITCHED, ref });
   assert.equal((await answer).model, "other");
-  const { model, styles, unused, loras, session } = stream.welcome;
-  assert.deepEqual([model, styles, unused, loras, session], ["other", ["ink"], [], { grain: 0.5 }, "cam"]);
+  const { model, styles, unused, loras, reference, session } = stream.welcome;
+  assert.deepEqual([model, styles, unused, loras, reference], ["other", ["ink"], [], { grain: 0.5 }, true]);
+  assert.equal(session, "cam");
   assert.equal(heard.backend, "eager");
 });
 
@@ -458,6 +460,132 @@ test("a model that is not there is an error", async () => {
   assert.equal(stream.welcome.model, "tiny");
 });
 
+const images = () => socket().texts("reference").map(({ image }) => image);
+const confirm = (at = -1) => socket().message({ type: "referenced", ref: socket().texts("reference").at(at).ref });
+const refuse = (code, at = -1) =>
+  socket().message({ type: "error", code, message: "no", field: "image", ref: socket().texts("reference").at(at).ref });
+const picture = (byte) => new Uint8Array([0xff, 0xd8, byte]);
+const [PICTURE_1, PICTURE_2] = ["/9gB", "/9gC"];
+
+function comeBack(welcome) {
+  socket().lose();
+  clock.advance(500);
+  socket().accept();
+  socket().message({ ...WELCOME, reference: true, ...welcome });
+}
+
+function comeBackTooLate(welcome) {
+  socket().lose();
+  clock.advance(500);
+  socket().accept();
+  socket().message({ type: "error", code: "bad_resume_token", message: "too late", retryable: false });
+  socket().message({ ...WELCOME, reference: true, ...welcome });
+}
+
+test("a reference picture goes out in base64, and null takes it away", async () => {
+  const stream = open();
+  const answer = stream.reference(new Uint8Array([0xff, 0xd8, 0xff, 0xd9]).buffer);
+  assert.deepEqual(images(), ["/9j/2Q=="]);
+  confirm();
+  await answer;
+  const removed = stream.reference(null);
+  confirm();
+  await removed;
+  assert.deepEqual(images(), ["/9j/2Q==", null]);
+});
+
+test("the largest reference picture fits into a text message, and a larger one is not sent", async () => {
+  const stream = open();
+  stream.reference(new Uint8Array(MAX_REFERENCE_BYTES));
+  assert.ok(JSON.stringify(socket().texts("reference")[0]).length < 65_536);
+  await assert.rejects(stream.reference(new Uint8Array(MAX_REFERENCE_BYTES + 1)), { code: "bad_image", field: "image" });
+  assert.equal(images().length, 1);
+});
+
+test("a newer reference picture is asked for at once, and answers for one that was under way", async () => {
+  const stream = open();
+  const answers = [stream.reference(picture(1)), stream.reference(picture(2))];
+  assert.deepEqual(images(), [PICTURE_1, PICTURE_2]);
+  refuse("superseded", 0);
+  await settled();
+  confirm();
+  await Promise.all(answers);
+  assert.deepEqual(heard.errors, []);
+});
+
+test("a refused reference picture is an error with its code", async () => {
+  const stream = open();
+  const refused = stream.reference(picture(1));
+  refuse("no_reference");
+  await assert.rejects(refused, { code: "no_reference", field: "image" });
+  assert.deepEqual(heard.errors, ["no_reference"]);
+});
+
+test("a reference picture that was not in force yet survives a lost connection", async () => {
+  const stream = open();
+  const answer = stream.reference(picture(1));
+  comeBack({ resumed: true });
+  assert.deepEqual(images(), [PICTURE_1]);
+  confirm();
+  await answer;
+});
+
+test("a session that was taken over has its reference picture still", async () => {
+  const stream = open();
+  stream.reference(picture(1));
+  confirm();
+  await settled();
+  comeBack({ resumed: true });
+  assert.deepEqual(images(), []);
+});
+
+test("a session that was opened anew gets the reference picture that was in force", async () => {
+  const stream = open();
+  stream.reference(picture(1));
+  confirm();
+  stream.reference(picture(2));
+  refuse("bad_image");
+  await settled();
+  comeBackTooLate();
+  assert.deepEqual(images(), [PICTURE_1]);
+  confirm();
+  await settled();
+  stream.reference(null);
+  confirm();
+  await settled();
+  comeBackTooLate();
+  assert.deepEqual(images(), []);
+});
+
+test("a reference picture waits for a model that takes one, over lost connections too", async () => {
+  const stream = open();
+  stream.reference(picture(1));
+  confirm();
+  await settled();
+  comeBackTooLate({ reference: false });
+  comeBack({ resumed: true, reference: false });
+  assert.deepEqual(images(), []);
+  socket().message({ ...SWITCHED, ref: null });
+  assert.deepEqual(images(), [PICTURE_1]);
+  confirm();
+  await settled();
+  socket().message({ ...SWITCHED, ref: null });
+  assert.deepEqual(images(), [PICTURE_1]);
+  assert.deepEqual(heard.errors, []);
+});
+
+test("a reference picture chosen at the welcome takes the place of the one before", async () => {
+  let next = picture(1);
+  let stream = null;
+  stream = open({ onWelcome: () => stream?.reference(next) });
+  stream.reference(next);
+  confirm();
+  await settled();
+  next = picture(2);
+  comeBackTooLate();
+  assert.deepEqual(images(), [PICTURE_2]);
+});
+
 test("a silent connection is asked for a sign of life, then given up", () => {
   const stream = open();
   clock.advance(5000);
@@ -473,12 +601,14 @@ test("close says bye once and is final", async () => {
   const stream = open();
   const update = stream.update({ seed: 1 });
   const format = stream.reformat({ width: 512 });
+  const reference = stream.reference(null);
   stream.close();
   stream.close();
   assert.deepEqual(socket().texts("bye"), [{ type: "bye" }]);
   assert.equal(socket().closedWith, 1000);
   await assert.rejects(update, { code: "closed" });
   await assert.rejects(format, { code: "closed" });
+  await assert.rejects(reference, { code: "closed" });
   await assert.rejects(stream.reformat({ width: 128 }), { code: "closed" });
   await assert.rejects(stream.update({ seed: 2 }), { code: "closed" });
   clock.advance(60_000);
