@@ -40,6 +40,7 @@ class Page {
   /** @type {ReturnType<typeof startRecording> | null} */ recording = null;
   /** @type {() => void} what the notice's first button does */ retry = () => {};
   /** @type {Settings} in force, with what was asked for since */ wanted = {};
+  /** @type {Set<object>} changes that the server has not answered yet */ unconfirmed = new Set();
   /** @type {Format | undefined} likewise */ wantedFormat;
   lost = false;
   feed = new Feed();
@@ -105,7 +106,8 @@ class Page {
       onWelcome: (welcome) => this.#welcomed(welcome),
       onOutput: (output) => this.#paint(output),
       onUpdated: (updated) => {
-        this.#applied(updated.settings);
+        // An answer to an earlier change would turn back what the hand has just moved.
+        if (!this.unconfirmed.size) this.#applied(updated.settings);
         this.look.understood(updated);
       },
       onReformatted: ({ format }) => {
@@ -125,10 +127,15 @@ class Page {
     if (!this.stream || !Object.keys(patch).length) return;
     if (typeof patch.max_fps === "number") this.capture.maxFps = patch.max_fps;
     this.wanted = mergeSettings(this.wanted, patch);
-    this.stream.update(patch).catch(() => {
-      this.wanted = this.stream?.settings ?? {};
-      this.#applied(this.wanted);
-    });
+    const change = {};
+    this.unconfirmed.add(change);
+    this.stream
+      .update(patch)
+      .catch(() => (this.wanted = this.stream?.settings ?? {}))
+      .finally(() => {
+        this.unconfirmed.delete(change);
+        if (!this.unconfirmed.size) this.#applied(this.stream?.settings ?? {});
+      });
   }
 
   /** @param {Settings} defaults */
@@ -264,6 +271,7 @@ class Page {
     this.hud.restart();
     const kept = welcome.resumed || welcome.rev > 0 ? {} : recall(welcome);
     this.wanted = welcome.settings;
+    this.unconfirmed.clear();
     this.#applied(welcome.settings);
     this.update({ ...kept, ...this.feed.patch({ ...welcome.settings, ...kept }) });
   }
