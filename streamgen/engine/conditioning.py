@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from streamgen.models.base import Conditioning, Model
 from streamgen.settings import Reading, StreamSettings
 
-__all__ = ["PromptCache", "Transition", "lora_weights", "mix", "read_prompts"]
+__all__ = ["PromptCache", "Transition", "mix", "read_prompts"]
 
 _CACHED_BYTES = 256 * 2**20
 
@@ -31,12 +31,12 @@ class PromptCache:
     def encode(self, settings: StreamSettings) -> Conditioning:
         """The conditioning, unbatched, of the prompts, their weights and the LoRAs in ``settings``."""
         prompts = settings.weighted_prompts()
-        loras = lora_weights(self._model, settings)
+        loras = self._model.lora_weights(settings)
         return mix([(self._encode(prompt, loras), weight) for prompt, weight in prompts])
 
     def encode_negative(self, settings: StreamSettings) -> Conditioning:
         """The conditioning, unbatched, of the negative prompt."""
-        return self._encode(settings.negative_prompt, lora_weights(self._model, settings))
+        return self._encode(settings.negative_prompt, self._model.lora_weights(settings))
 
     def _encode(self, prompt: str, loras: dict[str, float]) -> Conditioning:
         key = (prompt, tuple(sorted(loras.items())))  # all that changes the result
@@ -51,11 +51,6 @@ class PromptCache:
 
 def _bytes(cond: Conditioning) -> int:
     return sum(tensor.nbytes for tensor in cond.values())
-
-
-def lora_weights(model: Model, settings: StreamSettings) -> dict[str, float]:
-    """The weight of every LoRA of ``model``: what the client set, else what it was loaded with."""
-    return model.loras | {name: weight for name, weight in settings.loras.items() if name in model.loras}
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,10 @@ class Model(ABC):
         """How ``text`` is understood; None when the model cannot tell."""
         return None
 
+    def lora_weights(self, settings: StreamSettings) -> dict[str, float]:
+        """The weight of every LoRA: what the client set, else what it was loaded with."""
+        return self.loras | {name: weight for name, weight in settings.loras.items() if name in self.loras}
+
     def live_conditioning(self, settings: StreamSettings) -> Conditioning:
         """Unbatched conditioning tensors made from other settings than the prompts; {} when there are none."""
         return {}

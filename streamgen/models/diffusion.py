@@ -146,8 +146,8 @@ class DiffusionModel(Model):
     def live_conditioning(self, settings: StreamSettings) -> Conditioning:
         if not self.loras:
             return {}
-        weights = self.loras | {name: weight for name, weight in settings.loras.items() if name in self.loras}
-        return {"lora": torch.tensor(list(weights.values()), device=self.spec.device)}
+        weights = self.lora_weights(settings).values()
+        return {"lora": torch.tensor(list(weights), device=self.spec.device)}
 
 
 class Encoder(nn.Module):

@@ -65,7 +65,7 @@ def ours(model: DiffusionModel, settings: StreamSettings, source: Tensor | None)
     return model.decode_image(latents)
 
 
-def compare(made: Tensor, wanted: Any) -> None:
+def assert_same_picture(made: Tensor, wanted: Any) -> None:
     wanted = torch.as_tensor(np.asarray(wanted)).permute(0, 3, 1, 2)  # [1, 3, H, W] in [0, 1]
     assert float(wanted.std()) > 0.01, "the reference shows nothing"
     difference = float((made / 2 + 0.5 - wanted).clamp(-1, 1)[(wanted > 0) & (wanted < 1)].abs().max())
@@ -115,7 +115,7 @@ def test_turbo_pictures_are_diffusers_pictures(
         output_type="np",
         **sizes(family),
     ).images
-    compare(made, wanted)
+    assert_same_picture(made, wanted)
 
 
 def sizes(family: str) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def test_latent_consistency_pictures_are_diffusers_pictures(
         generator=generator(),
         output_type="np",
     ).images
-    compare(ours(model, settings, source), wanted)
+    assert_same_picture(ours(model, settings, source), wanted)
 
 
 @pytest.mark.parametrize(("sampler", "scheduler"), [("lcm", "LCMScheduler"), ("ddim", "DDIMScheduler")])
@@ -161,7 +161,7 @@ def test_a_sampler_that_was_asked_for_makes_diffusers_pictures_from_text_alone(
         generator=generator(),
         output_type="np",
     ).images
-    compare(ours(model, StreamSettings(prompt=PROMPT, steps=steps, seed=SEED), None), wanted)
+    assert_same_picture(ours(model, StreamSettings(prompt=PROMPT, steps=steps, seed=SEED), None), wanted)
 
 
 @pytest.mark.parametrize("family", ["sd_turbo", "sdxl_turbo"])
@@ -185,7 +185,7 @@ def test_full_guidance_is_diffusers_classifier_free_guidance(
         output_type="np",
         **sizes(family),
     ).images
-    compare(ours(model, settings, source), wanted)
+    assert_same_picture(ours(model, settings, source), wanted)
 
 
 @pytest.mark.parametrize(("steps", "strength"), [(1, 1.0), (2, 1.0), (4, 1.0), (1, 1.3 / 1.5708)])
@@ -209,7 +209,9 @@ def test_sana_sprint_pictures_are_diffusers_pictures(
         generator=generator(),
         output_type="np",
     ).images
-    compare(ours(model, StreamSettings(prompt=PROMPT, steps=steps, strength=strength, seed=SEED), source), wanted)
+    assert_same_picture(
+        ours(model, StreamSettings(prompt=PROMPT, steps=steps, strength=strength, seed=SEED), source), wanted
+    )
 
 
 @torch.inference_mode()
