@@ -67,6 +67,7 @@ def connect(
         codec=codec,
         format=named(width=width, height=height, fit=fit) if publishes else {},
         settings=settings if publishes else {},
+        alpha=True,
         client="streamgen-python",
     )
     return Stream(url, hello, send_quality, reconnect, connect_timeout_s, request_timeout_s, backoff_s)

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
 
-from streamgen.codec import decode
+from streamgen.codec import decode, unpack_alpha
 from streamgen.errors import (
     BackendUnavailable,
     CodecError,
@@ -134,8 +134,9 @@ class Received:
     def decode(self) -> Output:
         """The picture. Takes half a millisecond for each quarter of a megapixel."""
         header = self.header
+        pixels = decode(header.codec, self.payload, header.width, header.height)
         return Output(
-            pixels=decode(header.codec, self.payload, header.width, header.height),
+            pixels=unpack_alpha(pixels) if Flags.ALPHA in header.flags else pixels,
             seq=self.number,
             captured_us=header.captured_us,
             settings_rev=header.settings_rev,

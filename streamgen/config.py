@@ -115,6 +115,18 @@ class ServerConfig:
         fused_loras: likewise, fused.
         threads: compute threads of the worker; 0 leaves one core to codecs and the event loop.
         max_sessions: sessions at a time.
+        token: what every client has to know; empty lets everybody on this machine in, and nobody else.
+        origins: web origins whose pages may connect beside the server's own, such as ``https://example.org``.
+        webrtc: whether WebRTC, WHIP and WHEP are served.
+        webrtc_addresses: this machine's addresses that media travels through; () for the loopback while ``host`` is
+            one, and for every interface otherwise.
+        webrtc_ports: UDP ports to use, ``FIRST-LAST``; empty for any.
+        webrtc_public_address: the address others reach this machine by, when it stands behind a one-to-one NAT.
+        ice_servers: STUN and TURN URLs, such as ``turn:relay.example.org:3478``.
+        turn_secret: the shared secret of a TURN server that takes short-lived credentials.
+        turn_username: of a TURN server with a fixed user.
+        turn_password: likewise.
+        turn_seconds: how long a credential made from ``turn_secret`` lasts.
         resume_seconds: how long a session outlives its publisher's connection.
         ack_timeout_s: a client that acknowledges nothing for so long is no longer sent frames.
         send_timeout_s: a client that a send blocks on for so long is disconnected.
@@ -142,6 +154,17 @@ class ServerConfig:
     quantise: str = "none"
     threads: int = 0
     max_sessions: int = 16
+    token: str = ""
+    origins: tuple[str, ...] = ()
+    webrtc: bool = True
+    webrtc_addresses: tuple[str, ...] = ()
+    webrtc_ports: str = ""
+    webrtc_public_address: str = ""
+    ice_servers: tuple[str, ...] = ()
+    turn_secret: str = ""
+    turn_username: str = ""
+    turn_password: str = ""
+    turn_seconds: int = 3600
     resume_seconds: float = 30.0
     ack_timeout_s: float = 4.0
     send_timeout_s: float = 1.0
@@ -197,12 +220,21 @@ def _convert(name: str, text: str, default: Any) -> Any:
     if default is None:
         return Path(text)
     kind = type(default)
+    if kind is bool:
+        return _truth(name, text)
     if kind is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     try:
         return kind(text)
     except ValueError:
         raise ConfigError("invalid_environment", f"{name} must be {kind.__name__}, got {text!r}", field=name) from None
+
+
+def _truth(name: str, text: str) -> bool:
+    values = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in values:
+        raise ConfigError("invalid_environment", f"{name} must be 1 or 0, got {text!r}", field=name)
+    return values[text.lower()]
 
 
 def worker_environment(threads: int) -> dict[str, str]:

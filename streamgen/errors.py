@@ -8,6 +8,7 @@
     │   ├── WeightsError        a weights file is missing, corrupt or of another format
     │   └── PortInUse           another program listens on the address
     ├── ProtocolError           a message or frame header that is not streamgen.v1
+    ├── AccessError             a client that may not come in
     ├── SettingsError           a setting that is unknown or out of range
     ├── CodecError              pixels that cannot be decoded, or are not what the header declared
     ├── SessionError            a session that does not exist, is taken, or is full
@@ -21,6 +22,7 @@ the command line prints ``message`` on one line and exits with code 2.
 from __future__ import annotations
 
 __all__ = [
+    "AccessError",
     "BackendUnavailable",
     "CodecError",
     "ConfigError",
@@ -86,6 +88,10 @@ class ProtocolError(StreamgenError):
 
 class SettingsError(StreamgenError):
     """A setting that is unknown or out of range."""
+
+
+class AccessError(StreamgenError):
+    """A client that may not come in: ``unauthorised`` or ``origin_not_allowed``."""
 
 
 class CodecError(StreamgenError):

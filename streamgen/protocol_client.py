@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from streamgen.protocol_common import Ack, Bye, Message, Ref, SessionId
+from streamgen.protocol_common import Ack, Bye, Message, Ping, Pong, Ref, SessionId
 
 __all__ = [
     "ClientMessage",
@@ -33,15 +33,19 @@ class Hello(Request):
     """First message of a client."""
 
     type: Literal["hello"] = "hello"
-    role: Literal["publish", "view"] = "publish"
+    role: Literal["publish", "view", "control"] = "publish"
+    """``control`` looks at a session as a viewer does, and may change it as its publisher may: for a publisher that
+    speaks no streamgen.v1, such as OBS."""
     session: SessionId | None = None
-    """To publish: the name wanted, None for a random one. To view: the session to look at."""
+    """To publish: the name wanted, None for a random one. Otherwise the session that is meant."""
     resume: Annotated[str, Field(max_length=128)] | None = None
     """The token from ``welcome``: take the session over as it was left."""
     format: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     codec: Literal["jpeg", "raw"] = "jpeg"
     """How outputs are to be encoded for this client."""
+    alpha: bool = False
+    """Whether the client can unpack outputs with alpha; to others they come without it."""
     client: Annotated[str, Field(max_length=100)] = ""
 
 
@@ -101,4 +105,6 @@ class Stats(Request):
     type: Literal["stats"] = "stats"
 
 
-ClientMessage = Hello | Update | Reformat | Reference | Switch | Pause | Resume | Snapshot | Stats | Ack | Bye
+ClientMessage = (
+    Hello | Update | Reformat | Reference | Switch | Pause | Resume | Snapshot | Stats | Ack | Ping | Pong | Bye
+)

@@ -16,6 +16,8 @@ __all__ = [
     "Bye",
     "Close",
     "Message",
+    "Ping",
+    "Pong",
     "Ref",
     "SessionId",
 ]
@@ -70,3 +72,19 @@ class Bye(Message):
 
     type: Literal["bye"] = "bye"
     reason: str = ""
+    code: int | None = None
+    """The close code, where the transport has none of its own: a data channel."""
+
+
+class Ping(Message):
+    """Answered with ``pong``. Over WebRTC either side sends one a second; three seconds of silence are death."""
+
+    type: Literal["ping"] = "ping"
+    id: Annotated[str, Field(max_length=64)] = ""
+
+
+class Pong(Message):
+    """Answer to ``ping``."""
+
+    type: Literal["pong"] = "pong"
+    id: Annotated[str, Field(max_length=64)] = ""

@@ -7,13 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from streamgen.errors import StreamgenError
-from streamgen.protocol_common import CREDITS, MAX_MESSAGE_BYTES, Ack, Bye, Message
+from streamgen.protocol_common import CREDITS, MAX_MESSAGE_BYTES, Ack, Bye, Message, Ping, Pong
 from streamgen.settings import FrameFormat, StreamSettings
 from streamgen.wire import MAX_PIXELS
 
 __all__ = [
     "ErrorMessage",
     "Limits",
+    "OutputSent",
     "Paused",
     "Referenced",
     "Reformatted",
@@ -43,7 +44,7 @@ class Welcome(Message):
     type: Literal["welcome"] = "welcome"
     protocol: Literal["streamgen.v1"] = "streamgen.v1"
     session: str
-    role: Literal["publish", "view"]
+    role: Literal["publish", "view", "control"]
     resume: str | None
     """Publisher only."""
     resumed: bool = False
@@ -122,13 +123,32 @@ class Resumed(Message):
 
 
 class SnapshotTaken(Message):
-    """The next binary message of kind SNAPSHOT answers this ``ref``."""
+    """The next binary message of kind SNAPSHOT answers this ``ref``. A data channel carries it in several messages."""
 
     type: Literal["snapshot_taken"] = "snapshot_taken"
     seq: int
     width: int
     height: int
+    bytes: int = 0
+    """Of the binary message, or of all its parts together."""
     ref: str | None = None
+
+
+class OutputSent(Message):
+    """A frame of video was sent over WebRTC, where no header can travel with it."""
+
+    type: Literal["output"] = "output"
+    rtp_timestamp: int
+    """Of its packets, 90 kHz, modulo 2^32."""
+    seq: int
+    source_seq: int
+    settings_rev: int
+    captured_us: int
+    """The publisher's clock, Unix microseconds, as far as its sender reports tell; 0 before the first one."""
+    queue_us: int
+    engine_us: int
+    encode_us: int
+    flags: int = 0
 
 
 class StatsReport(Message):
@@ -179,8 +199,11 @@ ServerMessage = (
     | Paused
     | Resumed
     | SnapshotTaken
+    | OutputSent
     | StatsReport
     | Ack
+    | Ping
+    | Pong
     | WarningMessage
     | ErrorMessage
     | Bye

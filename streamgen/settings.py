@@ -161,6 +161,38 @@ class StreamSettings(BaseModel):
         title="Source",
         description="frames stylises what is sent; prompt makes pictures from the prompt alone, at the frame rate.",
     )
+    alpha: bool = Field(
+        default=False,
+        strict=True,
+        title="Transparency",
+        description="Outputs carry alpha: what the key takes away and the edges of a padded frame are see-through.",
+    )
+    key_colour: Annotated[str, Field(pattern=r"^(#[0-9a-fA-F]{6})?$")] = Field(
+        default="",
+        title="Key colour",
+        description="The colour of the screen behind the subject, as #rrggbb. Empty keys nothing.",
+        json_schema_extra={"format": "color"},
+    )
+    key_similarity: float = Field(
+        default=0.4,
+        strict=True,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        title="Key similarity",
+        description="How far from the key colour is taken away too. 1 reaches to grey.",
+        json_schema_extra={"step": 0.01},
+    )
+    key_smoothness: float = Field(
+        default=0.2,
+        strict=True,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        title="Key smoothness",
+        description="How softly the keyed area ends.",
+        json_schema_extra={"step": 0.01},
+    )
     transition_ms: int = Field(
         default=400,
         strict=True,
@@ -185,6 +217,26 @@ class StreamSettings(BaseModel):
         le=95,
         title="Picture quality",
         description="JPEG quality of the frames sent back.",
+    )
+    video_bitrate_kbps: int = Field(
+        default=0,
+        strict=True,
+        ge=0,
+        le=20_000,
+        title="Video bitrate",
+        description="Kilobits per second at most over WebRTC; the network may allow less. 0 suits the picture's size.",
+        json_schema_extra={"step": 100},
+    )
+    video_codec: Literal["auto", "vp8", "h264"] = Field(
+        default="auto",
+        title="Video codec",
+        description="What is preferred over WebRTC. Holds for connections made from now on.",
+    )
+    audio_sync: bool = Field(
+        default=False,
+        strict=True,
+        title="Sound in step",
+        description="Delay the sound that passes through by as long as the picture takes.",
     )
 
     @model_validator(mode="after")

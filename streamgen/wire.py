@@ -59,6 +59,8 @@ class Flags(IntFlag):
     """At least one output between this one and the last one sent was dropped."""
     WARM_UP = 2
     """Made while a faster version of the model was still being prepared."""
+    ALPHA = 4
+    """Twice as wide as what it shows: the colour left, its alpha right, as grey."""
 
 
 _KINDS = frozenset(int(kind) for kind in Kind)

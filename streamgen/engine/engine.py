@@ -17,14 +17,15 @@ from streamgen.effects.procedural import evolving_picture
 from streamgen.effects.similarity import Verdict
 from streamgen.engine.conditioning import Transition, read_prompts
 from streamgen.engine.executables import Executables
-from streamgen.engine.fit import download, upload
+from streamgen.engine.fit import upload
 from streamgen.engine.lanes import Row
 from streamgen.engine.limits import check_settings, fit_settings
 from streamgen.engine.pipeline import Pipeline
 from streamgen.engine.select import BackendReport
 from streamgen.engine.state import NextFormat, NoiseTravel, Opened, StreamState
 from streamgen.engine.steering import Steering
-from streamgen.engine.stylise import Stylist
+from streamgen.engine.stylise import Pictures, Stylist
+from streamgen.engine.transparency import Shown, retrieve
 from streamgen.errors import SessionError, SettingsError
 from streamgen.frames import Frame, Output, Pixels
 from streamgen.models.base import Model
@@ -324,12 +325,16 @@ class Engine:
         """Rows of one format."""
         format = rows[0].state.format
         pixels = upload([row.frame.pixels for row in rows], format, self.model.spec.device)
-        if not rows[0].levels:  # strength 0 is the plain frame, whatever a codec would make of it
-            return [
-                _output(row, row.frame, picture, False) for row, picture in zip(rows, download(pixels), strict=True)
-            ]
-        pictures = self._stylist.stylise(rows, pixels)
-        pixels_of = iter(download(pictures.pixels) if pictures.pixels is not None else [])
+        if rows[0].levels:
+            pictures = self._stylist.stylise(rows, pixels)
+        else:  # strength 0 is the plain frame, whatever a codec would make of it
+            pictures = Pictures([row.frame for row in rows], pixels, False)
+        shown = [
+            Shown(frame, row.state, fitted if frame is row.frame else None)
+            for row, frame, fitted in zip(rows, pictures.frames, pixels, strict=True)
+            if frame is not None
+        ]
+        pixels_of = iter([] if pictures.pixels is None else retrieve(pictures.pixels, shown, self.model.spec.device))
         return [
             Skipped(row.frame.seq, "pipelined")
             if frame is None

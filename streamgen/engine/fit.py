@@ -12,7 +12,7 @@ from streamgen import devices
 from streamgen.frames import Pixels
 from streamgen.settings import FrameFormat
 
-__all__ = ["download", "fit", "normalise", "quantise", "upload"]
+__all__ = ["download", "fit", "inner_box", "normalise", "quantise", "upload"]
 
 
 def upload(frames: Sequence[Pixels], format: FrameFormat, device: str) -> Tensor:
@@ -34,6 +34,17 @@ def fit(pixels: Tensor, format: FrameFormat) -> Tensor:
     return picture.permute(0, 2, 3, 1)
 
 
+def inner_box(size: tuple[int, int], format: FrameFormat) -> tuple[int, int, int, int]:
+    """Where a frame of this height and width lies in the format: top, left, height and width. The rest is padding."""
+    height, width = size
+    if format.fit == "cover" or (height, width) == (format.height, format.width):
+        return 0, 0, format.height, format.width
+    scale = min(format.width / width, format.height / height)
+    inner_height = max(1, min(format.height, round(height * scale)))
+    inner_width = max(1, min(format.width, round(width * scale)))
+    return (format.height - inner_height) // 2, (format.width - inner_width) // 2, inner_height, inner_width
+
+
 def normalise(pixels: Tensor) -> Tensor:
     """uint8 [B, 3, H, W] to float32 in [-1, 1]."""
     return pixels.float().mul_(2 / 255).sub_(1)
@@ -46,7 +57,7 @@ def quantise(pictures: Tensor) -> Tensor:
 
 
 def download(pictures: Tensor) -> list[Pixels]:
-    """uint8 [B, H, W, 3] on any device to one picture a row."""
+    """uint8 [B, H, W, C] on any device to one picture a row."""
     pixels: Pixels = devices.to_host(pictures).numpy()
     return list(pixels)
 
@@ -64,13 +75,9 @@ def _cover(picture: Tensor, format: FrameFormat) -> Tensor:
 
 def _contain(picture: Tensor, format: FrameFormat) -> Tensor:
     """Scale the whole picture to fit inside, black around it."""
-    height, width = picture.shape[-2:]
-    scale = min(format.width / width, format.height / height)
-    inner_height = max(1, min(format.height, round(height * scale)))
-    inner_width = max(1, min(format.width, round(width * scale)))
-    top, left = (format.height - inner_height) // 2, (format.width - inner_width) // 2
-    right, bottom = format.width - inner_width - left, format.height - inner_height - top
-    return F.pad(_resize(picture, inner_height, inner_width), (left, right, top, bottom))
+    top, left, height, width = inner_box((picture.size(2), picture.size(3)), format)
+    right, bottom = format.width - width - left, format.height - height - top
+    return F.pad(_resize(picture, height, width), (left, right, top, bottom))
 
 
 def _resize(picture: Tensor, height: int, width: int) -> Tensor:

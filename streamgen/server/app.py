@@ -13,13 +13,17 @@ from streamgen import __version__
 from streamgen.config import ServerConfig
 from streamgen.errors import StreamgenError
 from streamgen.protocol import protocol_schema
+from streamgen.server.access import Access
+from streamgen.server.house import HELLO_TIMEOUT_S, House
+from streamgen.server.mjpeg import add_mjpeg
 from streamgen.server.pages import Pages, web_root
 from streamgen.server.picture import CodecPool
 from streamgen.server.sessions import Sessions
 from streamgen.server.startup import Startup
 from streamgen.server.switching import ModelSwitch
+from streamgen.server.webrtc.door import add_webrtc
 from streamgen.server.worker_link import WorkerLink
-from streamgen.server.ws import HELLO_TIMEOUT_S, Connection, House
+from streamgen.server.ws import Connection
 from streamgen.settings import settings_schema
 
 __all__ = ["create_app"]
@@ -54,7 +58,8 @@ def create_app(
     startup = Startup(worker, on_ready, on_failed)
     sessions = Sessions(config, worker, pool, clock)
     switch = ModelSwitch(config.specs, worker, sessions)
-    house = House(config, worker, startup, sessions, switch, pool, clock, hello_timeout_s)
+    access = Access(config.token, config.origins)
+    house = House(config, access, worker, startup, sessions, switch, pool, clock, hello_timeout_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,12 +68,16 @@ def create_app(
             yield
         finally:
             sessions.shut_down()
+            if peers is not None:
+                await peers.close()
             await startup.end()
             pool.close()
 
     app = FastAPI(title="streamgen", version=__version__, description=_ABOUT, lifespan=lifespan, redoc_url=None)
     app.state.house = house
     _add_socket(app, house)
+    peers = add_webrtc(app, house)
+    add_mjpeg(app, house)
     _add_health(app, worker)
     _add_api(app, worker)
     app.mount("/", Pages(directory=web_root(), html=True), name="pages")

@@ -38,13 +38,14 @@ class Delivery:
 
     async def seal(self) -> bytes:
         """Encode the picture, unless another subscriber had it encoded, and put the header in front."""
-        encoded = await self.picture.encoded(self.codec)
+        packed = Flags.ALPHA in self.flags
+        encoded = await self.picture.encoded(self.codec, packed)
         output = self.picture.output
         height, width = output.pixels.shape[:2]
         header = FrameHeader(
             kind=Kind.OUTPUT,
             codec=self.codec,
-            width=width,
+            width=2 * width if packed else width,
             height=height,
             seq=self.seq,
             source_seq=output.seq,
@@ -78,6 +79,7 @@ class Outbox:
 
     def __init__(self, ack_timeout_s: float, clock: Callable[[], float]) -> None:
         self.codec = Codec.JPEG
+        self.alpha = False
         self.drops = Drops()
         self._ack_timeout_s = ack_timeout_s
         self._clock = clock
@@ -206,6 +208,8 @@ class Outbox:
         flags = Flags.WARM_UP if picture.output.warm_up else Flags.NONE
         if self._gap:
             flags |= Flags.GAP_BEFORE
+        if self.alpha and picture.has_alpha:
+            flags |= Flags.ALPHA
         if self._window.in_flight == 0:
             self._acked_s = self._clock()  # the wait for an acknowledgement begins here
         delivery = Delivery(picture, self.codec, self._seq, flags)

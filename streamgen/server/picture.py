@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from streamgen.codec import encode
-from streamgen.frames import Output
+from streamgen.codec import encode, flatten
+from streamgen.frames import Output, Pixels
 from streamgen.metrics import StageTimes
 from streamgen.wire import Codec
 
@@ -68,23 +68,37 @@ class Picture:
         self._quality = quality
         self._pool = pool
         self._stages = stages
-        self._encodings: dict[Codec, asyncio.Future[Encoded]] = {}
+        self._encodings: dict[tuple[Codec, bool], asyncio.Future[Encoded]] = {}
 
-    async def encoded(self, codec: Codec) -> Encoded:
-        """The picture's bytes. The first caller of a codec starts the encoding, the others wait for the same."""
-        if codec not in self._encodings:
-            encoding = self._pool.encode(_encode, self.output, codec, self._quality)
+    @property
+    def has_alpha(self) -> bool:
+        return bool(self.output.pixels.shape[2] == 4)
+
+    async def encoded(self, codec: Codec, alpha: bool = False) -> Encoded:
+        """The picture's bytes. The first caller of a codec starts the encoding, the others wait for the same.
+
+        Args:
+            codec: JPEG or raw.
+            alpha: pack the alpha that the picture has; else it is shown over black.
+        """
+        wanted = (codec, alpha and self.has_alpha)
+        if wanted not in self._encodings:
+            encoding = self._pool.encode(_encode, self.output.pixels, *wanted, self._quality)
             encoding.add_done_callback(self._record)
-            self._encodings[codec] = encoding
+            self._encodings[wanted] = encoding
         # Shielded: a subscriber that disconnects meanwhile must not cancel the others' bytes.
-        return await asyncio.shield(self._encodings[codec])
+        return await asyncio.shield(self._encodings[wanted])
+
+    def record_encoding(self, encode_ms: float) -> None:
+        """Note what it took to encode the picture elsewhere, as video."""
+        self._stages.record(encode_ms=encode_ms)
 
     def _record(self, encoding: asyncio.Future[Encoded]) -> None:
         if not encoding.cancelled() and encoding.exception() is None:
-            self._stages.record(encode_ms=encoding.result().encode_ms)
+            self.record_encoding(encoding.result().encode_ms)
 
 
-def _encode(output: Output, codec: Codec, quality: int) -> Encoded:
+def _encode(pixels: Pixels, codec: Codec, alpha: bool, quality: int) -> Encoded:
     started_s = time.perf_counter()
-    payload = encode(output.pixels, codec, quality)
+    payload = encode(pixels if alpha or pixels.shape[2] == 3 else flatten(pixels), codec, quality)
     return Encoded(payload, (time.perf_counter() - started_s) * 1000)

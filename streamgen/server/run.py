@@ -17,12 +17,13 @@ import uvicorn
 from streamgen.config import ServerConfig
 from streamgen.errors import ConfigError, PortInUse, StreamgenError
 from streamgen.protocol import MAX_MESSAGE_BYTES
+from streamgen.server.access import is_loopback
 from streamgen.server.app import create_app
-from streamgen.server.origin import is_loopback
+from streamgen.server.house import HELLO_TIMEOUT_S, House
+from streamgen.server.http_transport import DirectHttp
 from streamgen.server.pool import Worker
 from streamgen.server.transport import BoundedWebSocket
 from streamgen.server.worker_link import WorkerLink
-from streamgen.server.ws import HELLO_TIMEOUT_S, House
 
 __all__ = ["Server", "bind", "serve", "server_for"]
 
@@ -91,6 +92,7 @@ def server_for(
     server = Server(
         uvicorn.Config(
             app,
+            http=DirectHttp,
             ws=BoundedWebSocket,
             ws_max_size=MAX_MESSAGE_BYTES,
             # Pictures are compressed already; deflate would cost twenty times the round trip.
@@ -111,11 +113,11 @@ def bind(config: ServerConfig) -> socket.socket:
         ConfigError: ``not_loopback``, ``bad_address``.
         PortInUse: another program listens there.
     """
-    if not is_loopback(config.host):
+    if not config.token and not is_loopback(config.host):
         raise ConfigError(
             "not_loopback",
-            f"host must be a loopback address such as 127.0.0.1, got {config.host!r}: there are no access tokens yet, "
-            "so anyone in the network could use the server",
+            f"host must be a loopback address such as 127.0.0.1, got {config.host!r}: without an access token "
+            "(--token) anyone in the network could use the server",
             field="host",
         )
     if not 0 <= config.port <= 65535:

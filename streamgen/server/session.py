@@ -32,6 +32,7 @@ class _Asked:
     rev: int
     settings: StreamSettings
     ref: str | None
+    asker: Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class _Reformatting:
     rev: int
     format: FrameFormat
     ref: str | None
+    asker: Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class _Referring:
     rev: int
     reference: Pixels | None
     ref: str | None
+    asker: Outbox
 
 
 class Session:
@@ -131,9 +134,9 @@ class Session:
             self._line = None
         self._worker.close(self.name)
 
-    # -------------------------------------------------------------------------------------------- from the publisher
+    # ------------------------------------------------------------------------------- from the publisher and controllers
 
-    def update(self, changes: dict[str, Any], ref: str | None) -> None:
+    def update(self, asker: Outbox, changes: dict[str, Any], ref: str | None) -> None:
         """Validate ``changes`` and pass them to the worker; ``updated`` goes out once they are in force.
 
         Raises:
@@ -149,10 +152,10 @@ class Session:
         check_settings(settings, info.max_steps, info.loras)
         self.settings = settings
         self.rev += 1
-        self._asked.append(_Asked(self.rev, self.settings, ref))
+        self._asked.append(_Asked(self.rev, self.settings, ref, asker))
         self._worker.update(self.name, self.settings, self.rev)
 
-    def reformat(self, changes: dict[str, Any], ref: str | None) -> None:
+    def reformat(self, asker: Outbox, changes: dict[str, Any], ref: str | None) -> None:
         """Have another format prepared, instead of one that is being prepared; ``reformatted`` goes out once it is in
         force. What ``changes`` does not name stays as it was asked for last.
 
@@ -163,22 +166,23 @@ class Session:
         last = self.format if superseded is None else superseded.format
         wanted = parse_format({**last.model_dump(), **changes})
         self._format_rev += 1
-        self._reformatting = _Reformatting(self._format_rev, wanted, ref)
+        self._reformatting = _Reformatting(self._format_rev, wanted, ref, asker)
         self._worker.reformat(self.name, wanted, self._format_rev)
         if superseded is not None:
-            self._supersede("format", superseded.ref)
+            self._supersede("format", superseded)
 
-    def refer(self, publisher: Outbox, reference: Pixels | None, ref: str | None) -> None:
-        """Have another reference picture steer, uint8 [H, W, 3], or none, unless another connection has taken the
-        session over; ``referenced`` goes out once it is in force. One without an answer is replaced."""
-        if publisher is not self.publisher:
+    def refer(self, asker: Outbox, reference: Pixels | None, ref: str | None) -> None:
+        """Have another reference picture steer, uint8 [H, W, 3], or none, unless ``asker`` has left, or another
+        connection has taken over from it; ``referenced`` goes out once it is in force. One without an answer is
+        replaced."""
+        if not self._has(asker):
             return
         superseded = self._referring
         self._reference_rev += 1
-        self._referring = _Referring(self._reference_rev, reference, ref)
+        self._referring = _Referring(self._reference_rev, reference, ref, asker)
         self._worker.refer(self.name, reference, self._reference_rev)
         if superseded is not None:
-            self._supersede("image", superseded.ref)
+            self._supersede("image", superseded)
 
     def admit(self, now_s: float) -> bool:
         """Count a frame that arrived, and say whether it is worth decoding."""
@@ -262,14 +266,11 @@ class Session:
             styles={} if reading is None else reading.styles,
         )
         self.updated = updated
-        for viewer in self.viewers:
-            viewer.refresh(updated)
-        if self.publisher is None:
-            return
-        refs = [asked.ref for asked in answered if asked.ref is not None]
-        self.publisher.tell(*(updated.model_copy(update={"ref": ref}) for ref in refs))
-        if not refs:
-            self.publisher.refresh(updated)
+        for subscriber in self.subscribers():
+            refs = [asked.ref for asked in answered if asked.asker is subscriber and asked.ref is not None]
+            subscriber.tell(*(updated.model_copy(update={"ref": ref}) for ref in refs))
+            if not refs:
+                subscriber.refresh(updated)
 
     def on_dropped(self, reason: str, count: int) -> None:
         self.drops[reason] += count
@@ -280,8 +281,10 @@ class Session:
             self._asked.remove(refused)
         if self.updated is not None and rev == self.rev:
             self.settings = self.updated.settings
-        if self.publisher is not None:
-            self.publisher.tell(ErrorMessage.of(error, None if refused is None else refused.ref))
+        if refused is not None:
+            self._answer(refused.asker, ErrorMessage.of(error, refused.ref))
+        elif self.publisher is not None:
+            self.publisher.tell(ErrorMessage.of(error))
 
     def on_error(self, error: StreamgenError) -> None:
         if self.publisher is not None:
@@ -293,42 +296,48 @@ class Session:
 
     def on_reformatted(self, rev: int, format: FrameFormat) -> None:
         asked = self._reformatting
-        ref = None
-        if asked is not None and asked.rev == rev:
-            ref, self._reformatting = asked.ref, None
         self.format = format
+        if asked is None or asked.rev != rev:
+            asked = None
+        else:
+            self._reformatting = None
         for subscriber in self.subscribers():
-            subscriber.change_format(Reformatted(format=format, ref=ref if subscriber is self.publisher else None))
+            ref = asked.ref if asked is not None and asked.asker is subscriber else None
+            subscriber.change_format(Reformatted(format=format, ref=ref))
 
     def on_reformat_failed(self, rev: int, error: StreamgenError) -> None:
         asked = self._reformatting
         if asked is None or asked.rev != rev:
             return
         self._reformatting = None
-        if self.publisher is not None:
-            self.publisher.tell(ErrorMessage.of(error, asked.ref))
+        self._answer(asked.asker, ErrorMessage.of(error, asked.ref))
 
     def on_referenced(self, rev: int) -> None:
         asked = self._referring
         if asked is None or asked.rev != rev:
             return
         self._reference, self._referring = asked.reference, None
-        if self.publisher is not None:
-            self.publisher.tell(Referenced(ref=asked.ref))
+        self._answer(asked.asker, Referenced(ref=asked.ref))
 
     def on_reference_failed(self, rev: int, error: StreamgenError) -> None:
         asked = self._referring
         if asked is None or asked.rev != rev:
             return
         self._referring = None
-        if self.publisher is not None:
-            self.publisher.tell(ErrorMessage.of(error, asked.ref))
+        self._answer(asked.asker, ErrorMessage.of(error, asked.ref))
 
-    def _supersede(self, field: str, ref: str | None) -> None:
+    def _supersede(self, field: str, asked: _Reformatting | _Referring) -> None:
         """Answer a request that a newer one has replaced."""
-        if self.publisher is not None:
-            newer = SessionError("superseded", f"a newer {field} was asked for before this one was ready", field=field)
-            self.publisher.tell(ErrorMessage.of(newer, ref))
+        newer = SessionError("superseded", f"a newer {field} was asked for before this one was ready", field=field)
+        self._answer(asked.asker, ErrorMessage.of(newer, asked.ref))
+
+    def _answer(self, asker: Outbox, message: ErrorMessage | Referenced) -> None:
+        """Answer whoever asked, if it is still there."""
+        if self._has(asker):
+            asker.tell(message)
+
+    def _has(self, who: Outbox) -> bool:
+        return who is self.publisher or who in self.viewers
 
     def _run_or_rest(self) -> None:
         """A prompt stream goes on while somebody is there to see it, unless its publisher has paused it."""

@@ -57,6 +57,18 @@ def bad_text(name: str, code: str, field: str | None, text: str) -> dict[str, An
     return {"name": name, "text": text, "code": code, "field": field}
 
 
+OUTPUT = {
+    "rtp_timestamp": 4294967295,
+    "seq": 9,
+    "source_seq": 11,
+    "settings_rev": 2,
+    "captured_us": 1780000000000000,
+    "queue_us": 1500,
+    "engine_us": 20000,
+    "encode_us": 2500,
+}
+
+
 def client_messages() -> dict[str, Any]:
     hello_defaults = {
         "ref": None,
@@ -66,6 +78,7 @@ def client_messages() -> dict[str, Any]:
         "format": {},
         "settings": {},
         "codec": "jpeg",
+        "alpha": False,
         "client": "",
     }
     return {
@@ -82,6 +95,7 @@ def client_messages() -> dict[str, Any]:
                     "format": FORMAT,
                     "settings": SETTINGS,
                     "codec": "raw",
+                    "alpha": True,
                     "client": "streamgen-js/0.1.0",
                 },
             ),
@@ -105,8 +119,10 @@ def client_messages() -> dict[str, Any]:
             said("stats", {"type": "stats"}, ref=None),
             said("the first ack", {"type": "ack", "seq": 0}),
             said("the last ack", {"type": "ack", "seq": 4294967295}),
-            said("bye", {"type": "bye"}, reason=""),
-            said("bye with a reason", {"type": "bye", "reason": "closed by the user"}),
+            said("ping", {"type": "ping", "id": "17"}),
+            said("pong", {"type": "pong"}, id=""),
+            said("bye", {"type": "bye"}, reason="", code=None),
+            said("bye with a reason", {"type": "bye", "reason": "closed by the user"}, code=None),
         ],
         "invalid": [
             bad_text("no JSON", "invalid_json", None, "hello"),
@@ -224,7 +240,13 @@ def server_messages() -> dict[str, Any]:
             said("ack", {"type": "ack", "seq": 3}),
             said("paused", {"type": "paused", "ref": "a"}),
             said("resumed", {"type": "resumed", "ref": None}),
-            said("snapshot taken", {"type": "snapshot_taken", "seq": 9, "width": 512, "height": 256, "ref": "a"}),
+            said(
+                "snapshot taken",
+                {"type": "snapshot_taken", "seq": 9, "width": 512, "height": 256, "bytes": 70_000, "ref": "a"},
+            ),
+            said("a frame of video sent", {"type": "output", **OUTPUT}, flags=0),
+            said("ping", {"type": "ping", "id": "a"}),
+            said("pong", {"type": "pong", "id": "17"}),
             said(
                 "stats",
                 {
@@ -272,7 +294,7 @@ def server_messages() -> dict[str, Any]:
                     "ref": "p",
                 },
             ),
-            said("bye", {"type": "bye", "reason": "session_ended"}),
+            said("bye", {"type": "bye", "reason": "session_ended"}, code=None),
         ],
         "invalid": [
             bad_text("no JSON", "invalid_json", None, "<html>"),

@@ -18,7 +18,7 @@ from streamgen.codec import decode_reference, encode
 from streamgen.errors import CodecError, WorkerError
 from streamgen.frames import Pixels
 from streamgen.protocol import MAX_TEXT_CHARACTERS, Close
-from streamgen.server.ws import MAX_REFUSED
+from streamgen.server.dialogue import MAX_REFUSED
 from streamgen.wire import Codec
 from tests.server.conftest import Peer, Running, running
 from tests.server.fake import FakeWorker
@@ -201,7 +201,7 @@ async def test_decoding_a_reference_picture_holds_up_no_other_client(
         assert may_end.wait(10)
         return picture
 
-    monkeypatch.setattr("streamgen.server.ws.decode_reference", decode)
+    monkeypatch.setattr("streamgen.server.dialogue.decode_reference", decode)
     peer, other = await server.publisher(session="cam"), await server.publisher()
     await peer.say("reference", image=text_of(picture), ref="p")
     assert await asyncio.to_thread(begun.wait, 10)
@@ -299,7 +299,7 @@ async def test_a_picture_still_being_decoded_when_another_connection_takes_over_
         assert may_end.wait(10)
         return picture
 
-    monkeypatch.setattr("streamgen.server.ws.decode_reference", decode)
+    monkeypatch.setattr("streamgen.server.dialogue.decode_reference", decode)
     peer = await server.peer()
     welcome = await peer.hello(session="cam")
     await peer.say("reference", image=text_of(picture))

@@ -2,9 +2,10 @@
 
 import type { StreamError } from "./streamgen.js";
 
-export type Role = "publish" | "view";
+/** `control` looks at a session as a viewer does and may change it, for a publisher that speaks no streamgen.v1. */
+export type Role = "publish" | "view" | "control";
 export type State = "connecting" | "open" | "reconnecting" | "closed";
-export type Event = "welcome" | "lost" | "retry" | "end";
+export type Event = "welcome" | "lost" | "retry" | "move" | "end";
 export type StateDetail = { code?: number; reason?: string; delayMs?: number };
 export type Format = { width: number; height: number; fit: "cover" | "contain" };
 export type Settings = Record<string, unknown>;
@@ -87,8 +88,60 @@ export type Header = {
 };
 export type HeaderFields = Pick<Header, "kind" | "codec" | "width" | "height" | "seq"> & Partial<Header>;
 
-/** `data` is the encoded picture; times are Unix milliseconds, `sentMs` null where this client did not send the frame. */
-export type Output = Header & { data: Uint8Array<ArrayBuffer>; sentMs: number | null; receivedMs: number };
+/** What only the server knows of an output; over WebRTC null where it did not say so in time. */
+export type OutputFacts = {
+  seq: number | null;
+  sourceSeq: number | null;
+  settingsRev: number | null;
+  capturedUs: number | null;
+  queueUs: number | null;
+  engineUs: number | null;
+  encodeUs: number | null;
+  flags: number;
+};
+
+/** Over a WebSocket `data` is the encoded picture. Over WebRTC `video` shows it, until the next one comes. Times are Unix
+ * milliseconds, `sentMs` null where this client did not send the frame by itself. */
+export type Output = OutputFacts & {
+  kind: number;
+  codec: number | null;
+  width: number;
+  height: number;
+  data: Uint8Array<ArrayBuffer> | null;
+  video: HTMLVideoElement | null;
+  sentMs: number | null;
+  receivedMs: number;
+};
+
+export type TransportKind = "webrtc" | "websocket";
+export type TransportWish = "auto" | TransportKind;
+/** `reason` is empty where there is nothing to explain. */
+export type Transport = { kind: TransportKind; reason: string };
+export type VideoCodec = "auto" | "h264" | "vp8";
+
+/** How a connection ended. `hindrance`: it is WebRTC that cannot be had; for `certain`, or perhaps the server is away;
+ * `told`: an error message said so. `resume`: the token of a session that was opened without anybody hearing of it. */
+export type Closed = {
+  code: number;
+  reason: string;
+  hindrance?: { certain: boolean; told: boolean };
+  resume?: string;
+};
+
+/** A WebSocket, or what has its face. */
+export type Socket = {
+  onopen: ((event: any) => any) | null;
+  onmessage: ((event: { data: any }) => any) | null;
+  onclose: ((closed: any) => any) | null;
+  send(data: string | Uint8Array<ArrayBuffer>): void;
+  close(code: number): void;
+  onoutput?: (output: Output) => void;
+  onstream?: (stream: MediaStream, kind: "video" | "audio") => void;
+  peer?: RTCPeerConnection | null;
+  describe?(message: any): void;
+  tune?(wanted: { maxFps?: number; format?: Format; paused: boolean }): void;
+  replaceTrack?(track: MediaStreamTrack | null): Promise<void>;
+};
 
 export type Options = {
   /** `publish` unless said otherwise. */
@@ -99,8 +152,20 @@ export type Options = {
   resume?: string;
   format?: Partial<Format>;
   settings?: Settings;
-  /** Of the outputs. */
+  /** Of the outputs over a WebSocket. */
   codec?: "jpeg" | "raw";
+  /** Whether outputs with alpha may come with it packed beside their colour. */
+  alpha?: boolean;
+  /** Unless said otherwise `auto`: WebRTC where it works and there is a `track`, else a WebSocket. */
+  transport?: TransportWish;
+  /** What to send over WebRTC; null for nothing, as in a prompt stream. Left out, frames come from `send`. */
+  track?: MediaStreamTrack | null;
+  /** To send along, and get back; true to hear what a session has. Over WebRTC only. */
+  audio?: MediaStreamTrack | boolean;
+  /** The server's access token. */
+  token?: string;
+  /** Of the video both ways over WebRTC; `auto` unless said otherwise. */
+  videoCodec?: VideoCodec;
   /** A name for the server's log. */
   client?: string;
   /** Reconnections in a row before giving up; unlimited unless said otherwise. */
@@ -110,13 +175,17 @@ export type Options = {
   /** Whether a close code is worth a reconnection. */
   comesBack?: (code: number) => boolean;
   onWelcome?: (welcome: Welcome) => void;
-  /** Paint it; the acknowledgement waits for a returned promise. */
+  /** Paint it; the next one waits for a returned promise. */
   onOutput?: (output: Output) => unknown;
   onUpdated?: (updated: Updated) => void;
   /** Outputs have another size from now on. */
   onReformatted?: (reformatted: Reformatted) => void;
   /** The server has another model, whoever asked for it. */
   onSwitched?: (switched: Switched) => void;
+  /** The open connection goes another way than the one before. */
+  onTransport?: (kind: TransportKind, reason: string) => void;
+  /** What comes over WebRTC, for elements of the page's own. */
+  onStream?: (stream: MediaStream, kind: "video" | "audio") => void;
   onState?: (state: State, detail: StateDetail) => void;
   onError?: (error: StreamError) => void;
   onWarning?: (warning: { code: string; message: string }) => void;
@@ -124,6 +193,8 @@ export type Options = {
   onReady?: () => void;
   /** A constructor like the browser's. */
   WebSocket?: any;
+  RTCPeerConnection?: any;
+  fetch?: (url: string, init: RequestInit) => Promise<Response>;
   /** Unix milliseconds. */
   now?: () => number;
   /** 0 to 1. */

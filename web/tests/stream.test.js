@@ -588,13 +588,55 @@ test("a reference picture chosen at the welcome takes the place of the one befor
 
 test("a silent connection is asked for a sign of life, then given up", () => {
   const stream = open();
-  clock.advance(5000);
-  assert.equal(socket().texts("stats").length, 1);
-  socket().message({ type: "stats", frames_in: 0 });
-  clock.advance(5000);
+  clock.advance(7500);
+  assert.equal(socket().texts("ping").length, 3);
+  socket().message({ type: "pong", id: "3" });
+  clock.advance(9999);
   assert.equal(stream.state, "open");
-  clock.advance(5000);
+  clock.advance(1);
   assert.equal(stream.state, "reconnecting");
+});
+
+test("a page that was asleep hears its messages before it gives the connection up", () => {
+  const stream = open();
+  clock.nowMs += 60_000;
+  for (const timer of clock.timers) timer.atMs = clock.nowMs;
+  clock.advance(0);
+  assert.equal(stream.state, "open");
+});
+
+test("the round trip is measured, and the server's own pings are answered", () => {
+  const stream = open();
+  assert.equal(stream.roundTripMs, null);
+  clock.advance(2500);
+  const [{ id }] = socket().texts("ping");
+  clock.advance(40);
+  socket().message({ type: "pong", id });
+  assert.equal(stream.roundTripMs, 40);
+  socket().message({ type: "ping", id: "7" });
+  assert.deepEqual(socket().texts("pong"), [{ type: "pong", id: "7" }]);
+});
+
+test("a snapshot may come in several messages", async () => {
+  const stream = open();
+  const answer = stream.snapshot();
+  const png = new Uint8Array(100).fill(7);
+  const whole = packFrame({ kind: KIND.snapshot, codec: 3, width: 2, height: 2, seq: 5 }, png);
+  const [{ ref }] = socket().texts("snapshot");
+  socket().message({ type: "snapshot_taken", seq: 5, width: 2, height: 2, bytes: whole.length, ref });
+  for (const [from, to] of [[0, 20], [20, 90], [90, 148]]) socket().message(whole.slice(from, to).buffer);
+  assert.deepEqual([...(await answer).data], [...png]);
+});
+
+test("the server's token rides as a subprotocol", () => {
+  start({ token: "ünguessable?" });
+  assert.deepEqual(socket().protocol, ["streamgen.v1", "token.w7xuZ3Vlc3NhYmxlPw"]);
+});
+
+test("a client that can unpack alpha says so", () => {
+  start({ alpha: true });
+  socket().accept();
+  assert.equal(socket().sent[0].alpha, true);
 });
 
 test("close says bye once and is final", async () => {

@@ -1,0 +1,258 @@
+"""What a client of streamgen.v1 says and is answered, whatever carries it: a WebSocket or a WebRTC data channel."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from streamgen.codec import decode_reference, encode_png
+from streamgen.errors import CodecError, ProtocolError, SessionError, SettingsError, StreamgenError
+from streamgen.protocol import (
+    Ack,
+    Bye,
+    ClientMessage,
+    Close,
+    ErrorMessage,
+    Hello,
+    Limits,
+    Pause,
+    Paused,
+    Ping,
+    Pong,
+    Reference,
+    Reformat,
+    Resume,
+    Resumed,
+    Snapshot,
+    SnapshotTaken,
+    Stats,
+    Switch,
+    Update,
+    Welcome,
+    parse_client_message,
+)
+from streamgen.server.house import House
+from streamgen.server.outbox import Outbox
+from streamgen.server.session import Session
+from streamgen.wire import Codec, FrameHeader, Kind, pack_frame
+
+__all__ = ["MAX_REFUSED", "Dialogue", "close_code"]
+
+MAX_REFUSED = 10
+"""Messages in a row that cannot be understood before the connection is given up."""
+_LOADING_TIMEOUT_S = 30.0
+_CODECS = {"jpeg": Codec.JPEG, "raw": Codec.RAW}
+_ENDS = {
+    "unauthorised": Close.UNAUTHORISED,
+    "origin_not_allowed": Close.ORIGIN,
+    "no_such_session": Close.NO_SESSION,
+    "publisher_exists": Close.PUBLISHER_EXISTS,
+    "server_full": Close.CAPACITY,
+    "worker_not_ready": Close.CAPACITY,
+}
+"""Errors after which the connection is closed, because its hello cannot be granted."""
+
+
+def close_code(error: StreamgenError) -> int:
+    """The close code of a connection that this error keeps from being one."""
+    return _ENDS.get(error.code, Close.PROTOCOL)
+
+
+class Dialogue:
+    """One client's side of a session. Call ``close()`` when the connection is gone.
+
+    What the client is told goes into ``outbox``; the transport sends what comes out of it.
+    """
+
+    def __init__(self, house: House) -> None:
+        self.outbox: Outbox = house.sessions.connect()
+        self.session: Session | None = None
+        self.role: Literal["publish", "view", "control"] | None = None
+        self._house = house
+        self._refused = 0
+        self._hello_deadline: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """The connection is gone."""
+        self._stop_waiting()
+        self._house.sessions.disconnect(self.outbox, self.session)
+
+    def expect_hello(self) -> None:
+        """End the connection unless a hello comes soon."""
+        self._stop_waiting()
+        self._hello_deadline = asyncio.get_running_loop().call_later(
+            self._house.hello_timeout_s, self.outbox.end, Close.PROTOCOL, "no hello came"
+        )
+
+    async def on_text(self, text: str) -> None:
+        """Obey one text message; what is wrong with it is answered."""
+        ref: str | None = None
+        try:
+            message = parse_client_message(text)
+            ref = getattr(message, "ref", None)
+            if isinstance(message, Hello):
+                self.outbox.tell(await self.hello(message))
+            elif isinstance(message, Bye):
+                self._bye()
+            else:
+                await self._obey(message, self.joined())
+            self.accepted()
+        except StreamgenError as error:
+            self.refuse(error, ref)
+
+    async def hello(self, hello: Hello) -> Welcome:
+        """Let the client into a session.
+
+        Raises:
+            StreamgenError: why it cannot be.
+        """
+        if self.session is not None:
+            raise ProtocolError("already_welcome", "hello was said before")
+        self._stop_waiting()
+        try:
+            await self._house.startup.wait(_LOADING_TIMEOUT_S)
+            return self._join(hello)
+        finally:
+            if self.session is None:
+                self.expect_hello()
+
+    def joined(self) -> Session:
+        """The client's session.
+
+        Raises:
+            ProtocolError: ``hello_expected``.
+        """
+        if self.session is None:
+            raise ProtocolError("hello_expected", "the first message must be hello")
+        return self.session
+
+    def refuse(self, error: StreamgenError, ref: str | None = None) -> None:
+        """Answer with an error. Settings and sessions may be refused as often as a client asks; what cannot be
+        understood may not."""
+        self.outbox.tell(ErrorMessage.of(error, ref))
+        if error.code in _ENDS and self.session is None:
+            self.outbox.end(_ENDS[error.code], error.message)
+        if isinstance(error, (ProtocolError, CodecError)):
+            self._refused += 1
+            if self._refused >= MAX_REFUSED:
+                self.outbox.end(Close.PROTOCOL, f"{MAX_REFUSED} messages in a row could not be understood")
+
+    def accepted(self) -> None:
+        """Something was understood."""
+        self._refused = 0
+
+    def check_publishes(self) -> None:
+        """Raises:
+        SessionError: ``not_publisher``.
+        """
+        if self.role != "publish":
+            raise SessionError("not_publisher", "only the publisher of a session sends frames")
+
+    def check_steers(self, does: str) -> None:
+        """Raises:
+        SessionError: ``not_publisher``.
+        """
+        if self.role == "view":
+            raise SessionError("not_publisher", f"only the publisher or a controller of a session {does}")
+
+    def _stop_waiting(self) -> None:
+        if self._hello_deadline is not None:
+            self._hello_deadline.cancel()
+            self._hello_deadline = None
+
+    def _join(self, hello: Hello) -> Welcome:
+        self.outbox.codec = _CODECS[hello.codec]
+        self.outbox.alpha = hello.alpha
+        resumed = False
+        if hello.role != "publish":
+            self.session = self._house.sessions.view(hello, self.outbox)
+            if self.session.updated is not None:
+                self.outbox.refresh(self.session.updated)
+        else:
+            self.session, resumed = self._house.sessions.publish(hello, self.outbox)
+        self.role = hello.role
+        return self._welcome(self.session, hello, resumed)
+
+    def _welcome(self, session: Session, hello: Hello, resumed: bool) -> Welcome:
+        info = self._house.worker.info
+        return Welcome(
+            session=session.name,
+            role=hello.role,
+            resume=session.token if hello.role == "publish" else None,
+            resumed=resumed,
+            model=info.model,
+            styles=info.styles,
+            unused=info.unused,
+            loras=info.loras,
+            reference=info.takes_reference,
+            models=info.models,
+            format=session.format,
+            settings=session.settings,
+            rev=session.rev,
+            limits=Limits(resume_seconds=self._house.config.resume_seconds),
+            ref=hello.ref,
+        )
+
+    async def _obey(self, message: ClientMessage, session: Session) -> None:
+        match message:
+            case Ack(seq=seq):
+                self.outbox.acknowledged(seq)
+            case Update(settings=changes, ref=ref):
+                self.check_steers("changes its settings")
+                session.update(self.outbox, changes, ref)
+            case Reformat(format=format, ref=ref):
+                self.check_steers("changes its format")
+                session.reformat(self.outbox, format, ref)
+            case Reference():
+                self.check_steers("changes its reference picture")
+                await self._refer(message, session)
+            case Switch():
+                self.check_steers("changes the model")
+                self._house.switch.begin(message, self.outbox)
+            case Pause(ref=ref):
+                session.pause(self.outbox)
+                self.outbox.tell(Paused(ref=ref))
+            case Resume(ref=ref):
+                session.resume(self.outbox)
+                self.outbox.tell(Resumed(ref=ref))
+            case Stats(ref=ref):
+                self.outbox.tell(session.report(self.outbox, ref))
+            case Snapshot(ref=ref):
+                await self._snapshot(session, ref)
+            case Ping(id=name):
+                self.outbox.tell(Pong(id=name))
+
+    async def _refer(self, message: Reference, session: Session) -> None:
+        reference = None
+        if message.image is not None:
+            if not self._house.worker.info.takes_reference:  # before the work; a model on its way is asked again
+                raise SettingsError("no_reference", "this model takes no reference picture")
+            # Awaited here on purpose: no more than one of a client is being decoded, and they stay in their order.
+            reference = await self._house.pool.decode(decode_reference, message.image)
+        session.refer(self.outbox, reference, message.ref)
+
+    async def _snapshot(self, session: Session, ref: str | None) -> None:
+        output = session.newest
+        if output is None:
+            raise SessionError("no_output_yet", "no frame has been computed yet", retryable=True)
+        # Awaited here on purpose: no more than one snapshot of a client is being encoded.
+        payload = await self._house.pool.encode(encode_png, output.pixels)
+        height, width = output.pixels.shape[:2]
+        header = FrameHeader(
+            kind=Kind.SNAPSHOT,
+            codec=Codec.PNG,
+            width=width,
+            height=height,
+            seq=output.seq,
+            source_seq=output.seq,
+            settings_rev=output.settings_rev,
+            captured_us=output.captured_us,
+        )
+        picture = pack_frame(header, payload)
+        taken = SnapshotTaken(seq=output.seq, width=width, height=height, bytes=len(picture), ref=ref)
+        self.outbox.tell(taken, picture)
+
+    def _bye(self) -> None:
+        if self.session is not None and self.session.publisher is self.outbox:
+            self._house.sessions.end(self.session)
+        self.outbox.end(Close.NORMAL, "bye")

@@ -1,0 +1,71 @@
+// What a stream knows of its session, and how it asks for it. Pure.
+
+/** @import {Format, Options, Reformatted, Settings, Switched, Updated, Welcome} from "./types.js" */
+
+export class Session {
+  /** @type {Welcome | null} as things are now */ welcome = null;
+  /** @type {string | undefined} takes the session over */ resume;
+  /** @type {Settings} in force on the server, as last heard */ settings;
+  /** @type {Partial<Format> | undefined} */ #format;
+
+  /** @param {Options} options */
+  constructor(options) {
+    this.options = options;
+    this.resume = options.resume;
+    this.settings = options.settings ?? {};
+    this.#format = options.format;
+  }
+
+  /** Before the first welcome the one asked for. */
+  get name() {
+    return this.welcome?.session ?? this.options.session;
+  }
+
+  get hello() {
+    const { role = "publish", codec = "jpeg", client = "streamgen.js", alpha } = this.options;
+    const own = role === "publish" ? { format: this.#format, settings: this.settings, resume: this.resume } : {};
+    return { type: "hello", role, session: this.name, codec, client, ...own, ...(alpha ? { alpha } : {}) };
+  }
+
+  /** @param {Welcome} welcome */
+  welcomed(welcome) {
+    this.welcome = welcome;
+    this.resume = welcome.resume ?? undefined;
+    this.settings = welcome.settings;
+    this.#format = welcome.format;
+  }
+
+  /** @param {Updated} updated */
+  updated({ settings }) {
+    this.settings = settings;
+  }
+
+  /** @param {Reformatted} reformatted */
+  reformatted({ format }) {
+    this.#format = format;
+    this.#learn({ format });
+  }
+
+  /** @param {Switched} switched */
+  switched({ model, styles, unused, loras, reference }) {
+    this.#learn({ model, styles, unused, loras, reference });
+  }
+
+  /** Whether a picture of this size has its alpha beside it. @param {{width: number, height: number}} picture */
+  packed({ width, height }) {
+    const format = this.welcome?.format;
+    const packs = this.options.alpha && this.settings.alpha === true;
+    return Boolean(packs && format && width === 2 * format.width && height === format.height);
+  }
+
+  /** What of it is of use to send over WebRTC. */
+  get sending() {
+    const { max_fps: maxFps } = this.settings;
+    return { maxFps: typeof maxFps === "number" ? maxFps : undefined, format: this.welcome?.format };
+  }
+
+  /** @param {Partial<Welcome>} facts */
+  #learn(facts) {
+    if (this.welcome) this.welcome = { ...this.welcome, ...facts };
+  }
+}
