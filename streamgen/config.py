@@ -127,6 +127,8 @@ class ServerConfig:
         turn_username: of a TURN server with a fixed user.
         turn_password: likewise.
         turn_seconds: how long a credential made from ``turn_secret`` lasts.
+        publish: where sessions go out to, ``[SESSION=]URL`` each: rtmp, rtmps, srt, udp, rtsp, or a path. Without a
+            name it is whichever session is open the longest.
         resume_seconds: how long a session outlives its publisher's connection.
         ack_timeout_s: a client that acknowledges nothing for so long is no longer sent frames.
         send_timeout_s: a client that a send blocks on for so long is disconnected.
@@ -165,6 +167,7 @@ class ServerConfig:
     turn_username: str = ""
     turn_password: str = ""
     turn_seconds: int = 3600
+    publish: tuple[str, ...] = ()
     resume_seconds: float = 30.0
     ack_timeout_s: float = 4.0
     send_timeout_s: float = 1.0

@@ -47,7 +47,7 @@ class Output:
     """One stylised picture on its way out.
 
     Args:
-        pixels: uint8 [H, W, 3] RGB.
+        pixels: uint8 [H, W, 3] RGB; [H, W, 4] with straight alpha where the settings ask for it.
         seq: ``Frame.seq`` of the frame it was made from.
         captured_us: ``Frame.captured_us`` of that frame.
         settings_rev: the revision of the settings that made it.

@@ -40,7 +40,17 @@ from av.video.stream import VideoStream
 from streamgen.errors import MediaError
 from streamgen.frames import Pixels
 
-__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "MediaSource", "Picture", "Sink", "open_sink"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "MediaSource",
+    "Picture",
+    "Sink",
+    "open_sink",
+    "reason_of",
+    "tag_bt709",
+    "to_yuv",
+]
 
 AudioPacket: TypeAlias = "Packet[AudioStream]"
 
@@ -109,7 +119,7 @@ class MediaSource:
         try:
             self._file: IO[bytes] = path.open("rb")
         except OSError as error:
-            raise MediaError("cannot_read", f"cannot read {path}: {_reason(error)}", field="input") from None
+            raise MediaError("cannot_read", f"cannot read {path}: {reason_of(error)}", field="input") from None
         try:
             self._container = av.open(_Nameless(self._file), "r")
             self._video = self._find_video()
@@ -223,7 +233,7 @@ class Sink(ABC):
         try:
             self._file: IO[bytes] = self._part.open("w+b")
         except OSError as error:
-            raise MediaError("cannot_write", f"cannot write {path}: {_reason(error)}", field="output") from None
+            raise MediaError("cannot_write", f"cannot write {path}: {reason_of(error)}", field="output") from None
 
     @abstractmethod
     def write_picture(self, picture: Picture) -> None:
@@ -246,7 +256,7 @@ class Sink(ABC):
             raise self._failure(error) from None
 
     def _failure(self, error: OSError | FFmpegError) -> MediaError:
-        return MediaError("cannot_write", f"cannot write {self.path}: {_reason(error)}", field="output")
+        return MediaError("cannot_write", f"cannot write {self.path}: {reason_of(error)}", field="output")
 
     def __enter__(self) -> Self:
         return self
@@ -284,7 +294,7 @@ class _VideoSink(Sink):
             self._video.width, self._video.height = width, height
             self._video.pix_fmt = "yuv420p"
             self._video.time_base = self._video.codec_context.time_base = source.time_base
-            _tag_bt709(self._video)
+            tag_bt709(self._video)
             self._audio = {stream.index: self._add_audio(stream) for stream in source.audio}
             self._container.start_encoding()
         except (OSError, FFmpegError) as error:
@@ -302,8 +312,7 @@ class _VideoSink(Sink):
             return track, False
 
     def write_picture(self, picture: Picture) -> None:
-        frame = VideoFrame.from_ndarray(picture.pixels, format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        frame = to_yuv(picture.pixels)
         frame.pts, frame.time_base = picture.pts, picture.time_base
         try:
             self._container.mux(self._video.encode(frame))
@@ -367,7 +376,13 @@ def _encode_image(pixels: Pixels, suffix: str) -> bytes:
     return b"".join(bytes(packet) for packet in (*context.encode(frame), *context.encode(None)))
 
 
-def _tag_bt709(stream: VideoStream) -> None:
+def to_yuv(pixels: Pixels) -> VideoFrame:
+    """What video encoders take: uint8 [H, W, 3] RGB as yuv420p, in the colours that ``tag_bt709`` names."""
+    frame = VideoFrame.from_ndarray(pixels, format="rgb24")
+    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+
+
+def tag_bt709(stream: VideoStream) -> None:
     """Say which colours the samples stand for, so that players need not guess from the size."""
     context = stream.codec_context
     context.colorspace = Colorspace.ITU709
@@ -376,6 +391,7 @@ def _tag_bt709(stream: VideoStream) -> None:
     context.color_range = ColorRange.MPEG
 
 
-def _reason(error: OSError | FFmpegError) -> str:
+def reason_of(error: OSError | FFmpegError) -> str:
+    """What the system says, without the name of what it was about, which may hold a password."""
     text = error.strerror or str(error)
     return text[:1].lower() + text[1:]

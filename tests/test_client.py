@@ -152,6 +152,17 @@ async def test_refused_settings_at_the_start_are_raised_at_once(server: Running)
             pass
 
 
+async def test_outputs_with_alpha_come_unpacked(server: Running, picture: Pixels) -> None:
+    async with connect(server, alpha=True, codec="raw", width=320, height=192) as stream:
+        await stream.send(picture)
+        output = await following(stream)
+        assert output.pixels.shape == (192, 320, 4)
+        assert (output.pixels == server.worker.opened[stream.session].mark).all()
+        await stream.update(alpha=False)
+        await stream.send(picture)
+        assert (await following(stream)).pixels.shape == (192, 320, 3)
+
+
 async def test_a_snapshot_is_a_png_without_loss(server: Running, picture: Pixels) -> None:
     async with connect(server) as stream:
         with pytest.raises(SessionError) as caught:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from streamgen.codec import check_pixels, decode, encode, encode_png
+from streamgen.codec import check_pixels, decode, encode, encode_png, flatten, pack_alpha, unpack_alpha
 from streamgen.errors import CodecError
 from streamgen.frames import Pixels
 from streamgen.wire import MAX_PIXELS, Codec
@@ -101,6 +101,37 @@ def test_any_bytes_are_a_picture_or_a_codec_error(data: bytes, starts_well: bool
         assert decode(Codec.JPEG, payload, 16, 16).shape == (16, 16, 3)
     except CodecError as error:
         assert error.code in {"undecodable", "size_mismatch"}
+
+
+@pytest.fixture
+def transparent(picture: Pixels) -> Pixels:
+    """The picture, more transparent towards the right."""
+    alpha = np.broadcast_to(np.arange(0, 256, 2, np.uint8), (128, 128))
+    return np.dstack([picture, alpha])
+
+
+def test_packed_alpha_is_the_colour_with_its_alpha_beside_it_as_grey(transparent: Pixels) -> None:
+    packed = pack_alpha(transparent)
+    assert packed.shape == (128, 256, 3) and packed.flags.c_contiguous
+    assert (packed[:, :128] == transparent[..., :3]).all()
+    assert (packed[:, 128:] == transparent[..., 3:]).all()
+    assert (unpack_alpha(packed) == transparent).all()
+
+
+@pytest.mark.parametrize(("codec", "bound"), [(Codec.RAW, 0), (Codec.JPEG, 3)])
+def test_a_picture_with_alpha_travels_packed(transparent: Pixels, codec: Codec, bound: int) -> None:
+    came = unpack_alpha(decode(codec, encode(transparent, codec, 95), 256, 128))
+    assert came.shape == transparent.shape
+    assert np.abs(came[..., 3].astype(int) - transparent[..., 3]).max() <= bound
+    assert np.abs(came.astype(int) - transparent).mean() <= bound
+
+
+def test_without_alpha_a_picture_is_shown_over_black() -> None:
+    levels = np.arange(256, dtype=np.uint8)
+    colour, alpha = np.meshgrid(levels, levels)
+    flat = flatten(np.dstack([colour, colour, 255 - colour, alpha]))
+    exact = np.dstack([colour, colour, 255 - colour]) * (alpha[..., None] / 255)
+    assert np.abs(flat - exact).max() <= 0.5
 
 
 @pytest.mark.parametrize("channels", [3, 4])

@@ -25,6 +25,8 @@ VALID = st.fixed_dictionaries(
         "transition_ms": st.integers(0, 10_000),
         "max_fps": st.integers(1, 60),
         "quality": st.integers(30, 95),
+        "alpha": st.booleans(),
+        "key_colour": st.sampled_from(["", "#00b140", "#00B140"]),
     },
 )
 

@@ -44,7 +44,7 @@ COMMANDS: dict[str, Command] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _show_notes_of_models()
+    _show_notes()
     try:
         return _run(arguments)
     except StreamgenError as error:
@@ -54,12 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _show_notes_of_models() -> None:
-    """What loading a model has to say, its licence first of all, is for everybody to read."""
-    logger = logging.getLogger("streamgen.models")
-    if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
-    logger.setLevel(logging.INFO)
+def _show_notes() -> None:
+    """What loading a model has to say, its licence first of all, is for everybody to read; so is where sessions go."""
+    for name in ("streamgen.models", "streamgen.server.publish_writer"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
 
 
 def _run(arguments: Sequence[str]) -> int:

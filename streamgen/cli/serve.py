@@ -28,7 +28,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a model that clients may switch to while frames flow; several are possible",
     )
+    parser.add_argument(
+        "--token", default=unset, help="what clients have to know; with one, --host may be another than the loopback"
+    )
+    parser.add_argument(
+        "--allow-origin",
+        dest="origins",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="ORIGIN",
+        help="a further site whose pages may connect, such as https://example.org",
+    )
+    parser.add_argument(
+        "--publish",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="[SESSION=]URL",
+        help="send a session, or else the one open the longest, to rtmp://, rtmps://, srt://, udp:// or rtsp://, or "
+        "into a .mp4, .mkv, .ts, .webm or .flv; several are possible; no sound; "
+        "a URL with a secret is better kept in STREAMGEN_PUBLISH",
+    )
+    _add_webrtc_arguments(parser)
     add_engine_arguments(parser)
+
+
+def _add_webrtc_arguments(parser: argparse.ArgumentParser) -> None:
+    """How media finds its way."""
+    group = parser.add_argument_group("WebRTC")
+    unset = argparse.SUPPRESS
+    group.add_argument(
+        "--no-webrtc", dest="webrtc", action="store_false", default=unset, help="serve the WebSocket alone"
+    )
+    group.add_argument(
+        "--webrtc-address",
+        dest="webrtc_addresses",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="IP",
+        help="an address of this machine for media (default: the loopback, or every interface if --host is none)",
+    )
+    group.add_argument("--webrtc-ports", default=unset, metavar="FIRST-LAST", help="UDP ports for media (default: any)")
+    group.add_argument(
+        "--webrtc-public-address", default=unset, metavar="IP", help="what others reach this machine by, behind a NAT"
+    )
+    group.add_argument(
+        "--ice-server",
+        dest="ice_servers",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="URL",
+        help="stun:HOST or turn:HOST; TURN's secret stands in STREAMGEN_TURN_SECRET, or user and password in "
+        "STREAMGEN_TURN_USERNAME and STREAMGEN_TURN_PASSWORD",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

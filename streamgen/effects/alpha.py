@@ -11,10 +11,11 @@ from torch import Tensor
 
 __all__ = ["NO_KEY", "KeyNumbers", "bleed", "chroma_key", "key_numbers"]
 
-KeyNumbers = tuple[float, float, float, float]
-"""Cb, Cr, the distance up to which a pixel is transparent, and the further distance to where it is opaque."""
+KeyNumbers = tuple[float, float, float, float, float]
+"""Cb and Cr; the distance up to which a pixel is transparent, and the further distance to where it is opaque; and the
+one from which all are equally far."""
 
-NO_KEY: KeyNumbers = (0.0, 0.0, -1.0, 1.0)
+NO_KEY: KeyNumbers = (0.0, 0.0, -1.0, 1.0, 1.0)
 """Of a row that keys nothing: every distance is past its end."""
 
 _CB = (-0.114572, -0.385428, 0.5)
@@ -24,6 +25,8 @@ _LEAST_CHROMA = 20.0
 """Of 255. A key colour nearer to grey than this keys what is about as grey as it."""
 _HARDEST_EDGE = 1.0
 """Of 255: no division by zero where a hard edge is asked for."""
+_SPILL = 2
+"""Pixels beside an edge whose colour is not trusted: that is how far a codec with half the chroma carries the key's."""
 _COARSER = 1 / 16
 """Weight of each coarser scale against the next finer one: where anything solid is near, nothing far counts."""
 _THIN = 1 / 2048
@@ -43,7 +46,9 @@ def key_numbers(colour: str, similarity: float, smoothness: float) -> KeyNumbers
     rgb = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
     cb, cr = (sum(part * value for part, value in zip(weights, rgb, strict=True)) for weights in (_CB, _CR))
     to_grey = max((cb * cb + cr * cr) ** 0.5, _LEAST_CHROMA)
-    return cb, cr, similarity * to_grey, max(smoothness * to_grey, _HARDEST_EDGE)
+    near, further = similarity * to_grey, max(smoothness * to_grey, _HARDEST_EDGE)
+    # Twice as far as where a pixel is half transparent, so that a blurred edge stays where it was.
+    return cb, cr, near, further, 2 * near + further
 
 
 def chroma_key(pixels: Tensor, keys: Tensor) -> Tensor:
@@ -54,16 +59,16 @@ def chroma_key(pixels: Tensor, keys: Tensor) -> Tensor:
 
     Args:
         pixels: uint8 [B, H, W, 3], the source.
-        keys: float32 [B, 4] of ``KeyNumbers``, on the same device.
+        keys: float32 [B, 5] of ``KeyNumbers``, on the same device.
 
     Returns:
         float32 [B, 1, H, W] in [0, 1].
     """
     red, green, blue = _planes(pixels).unbind(1)
-    cb, cr, near, further = keys.view(-1, 4, 1, 1).unbind(1)
+    cb, cr, near, further, farthest = keys.view(-1, 5, 1, 1).unbind(1)
     from_cb = (blue * _CB[2]).add_(red, alpha=_CB[0]).add_(green, alpha=_CB[1]).sub_(cb)
     from_cr = red.mul_(_CR[0]).add_(green, alpha=_CR[1]).add_(blue, alpha=_CR[2]).sub_(cr)
-    distance = from_cb.square_().addcmul_(from_cr, from_cr).sqrt_()
+    distance = torch.minimum(from_cb.square_().addcmul_(from_cr, from_cr).sqrt_(), farthest)
     return _blurred(distance).sub_(near).div_(further).clamp_(0, 1)[:, None]
 
 
@@ -82,7 +87,9 @@ def bleed(pictures: Tensor, alpha: Tensor) -> Tensor:
         uint8 [B, H, W, 3]; solid pixels, away from edges, are as they were.
     """
     colours = _planes(pictures)
-    solid = _eroded(alpha)
+    solid = alpha
+    for _ in range(_SPILL):
+        solid = _eroded(solid)
     solid.mul_(solid)
     # From half the size on, a quarter of the work. A block is worth what its least solid pixel is, and is not mixed.
     rows = torch.minimum(solid[..., ::2, :], solid[..., 1::2, :])

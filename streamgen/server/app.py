@@ -18,6 +18,7 @@ from streamgen.server.house import HELLO_TIMEOUT_S, House
 from streamgen.server.mjpeg import add_mjpeg
 from streamgen.server.pages import Pages, web_root
 from streamgen.server.picture import CodecPool
+from streamgen.server.publish import Publications
 from streamgen.server.sessions import Sessions
 from streamgen.server.startup import Startup
 from streamgen.server.switching import ModelSwitch
@@ -52,7 +53,7 @@ def create_app(
         hello_timeout_s: how long a connection may stay silent.
 
     Raises:
-        ConfigError: ``pages_missing``.
+        ConfigError: ``pages_missing`` or ``bad_publish``.
     """
     pool = CodecPool()
     startup = Startup(worker, on_ready, on_failed)
@@ -60,14 +61,17 @@ def create_app(
     switch = ModelSwitch(config.specs, worker, sessions)
     access = Access(config.token, config.origins)
     house = House(config, access, worker, startup, sessions, switch, pool, clock, hello_timeout_s)
+    publications = Publications(config.publish, sessions, clock)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         startup.begin()
+        publications.begin()
         try:
             yield
         finally:
             sessions.shut_down()
+            await publications.end()
             if peers is not None:
                 await peers.close()
             await startup.end()

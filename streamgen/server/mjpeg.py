@@ -145,7 +145,7 @@ class _Reader(Response):
                     await asyncio.sleep(min(left_s, _LOOK_S))
             elif item is None:
                 await self._send(part, send)
-        await self._send(b"--\r\n", send)
+        await self._send(b"--", send)  # ffmpeg takes a line end here for a broken header
 
     async def _send(self, data: bytes, send: Send) -> None:
         """Send, and wait until it is on its way: only then the next picture is chosen."""

@@ -18,8 +18,12 @@ _STATUS = {
     "no_such_session": 404,
     "no_such_connection": 404,
     "publisher_exists": 409,
+    "etag_mismatch": 412,
     "sdp_too_large": 413,
     "body_too_large": 413,
+    "unsupported_media_type": 415,
+    "ice_restart_unsupported": 422,
+    "etag_required": 428,
     "server_full": 503,
     "worker_not_ready": 503,
 }

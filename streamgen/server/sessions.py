@@ -36,6 +36,7 @@ class Sessions:
         self._by_token: dict[str, Session] = {}
         self._expiries: dict[str, asyncio.TimerHandle] = {}  # sessions without a publisher, longest first
         self._connected: set[Outbox] = set()
+        self._opened = asyncio.Event()
         self._closing = False
         self._all_gone = asyncio.Event()
 
@@ -48,6 +49,13 @@ class Sessions:
     def get(self, name: str) -> Session | None:
         """The session of that name."""
         return self._by_name.get(name)
+
+    async def appears(self, name: str | None) -> Session:
+        """Wait until there is a session of that name; None for any, and of several the one that opened first."""
+        while (session := next(iter(self._by_name.values()), None) if name is None else self.get(name)) is None:
+            self._opened.clear()
+            await self._opened.wait()
+        return session
 
     def connect(self) -> Outbox:
         """A new connection's outbox. Call ``disconnect`` when the connection is gone."""
@@ -138,6 +146,7 @@ class Sessions:
         session = Session(name, secrets.token_urlsafe(_TOKEN_BYTES), format, settings, self._worker, self._pool)
         session.open(outbox, format, settings)
         self._by_name[name] = self._by_token[session.token] = session
+        self._opened.set()
         return session
 
     def _take_over(self, hello: Hello, token: str, outbox: Outbox) -> Session:

@@ -182,6 +182,7 @@ def browser(chromium: str, clip: Path) -> Iterator[Browser]:
         "--disable-component-update",
         "--disable-sync",
         "--no-first-run",
+        "--allow-loopback-in-peer-connection",
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-video-capture={clip}",
@@ -242,12 +243,18 @@ def tab(context: BrowserContext, server: str) -> Tab:
     return Tab(page).wait_for_outputs()
 
 
+NO_WEBRTC = "delete globalThis.RTCPeerConnection"
+"""A script for pages whose connection is to go over the WebSocket, because a test cuts or edits it."""
+
+
 @pytest.fixture
 def open_tab(context: BrowserContext, server: str) -> Callable[..., Tab]:
     """Open a further page of the server, or of a relay before it."""
 
-    def open_at(path: str = "/", address: str = server) -> Tab:
+    def open_at(path: str = "/", address: str = server, *, script: str = "") -> Tab:
         page = context.new_page()
+        if script:
+            page.add_init_script(script)
         page.goto(address + path)
         return Tab(page)
 

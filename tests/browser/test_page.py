@@ -91,7 +91,7 @@ def test_the_figures_are_live(tab: Any) -> None:
     expect(page.locator("#hud-p50")).to_have_text(re.compile(r"^\d+$"))
     expect(page.locator("#hud-fps-out")).to_have_text(re.compile(r"^[1-9]\d*\.\d$"))
     expect(page.locator("#hud-limit")).to_have_text(
-        re.compile("^Limited by: (capture|network|queue|engine|encode|paint)")
+        re.compile("^Limited by: (capture|network|queue|engine|encode|buffer|decode|paint)")
     )
     p50, p90 = (int(page.locator(f"#hud-{name}").inner_text()) for name in ("p50", "p90"))
     assert 0 < p50 <= p90 < 5000
@@ -134,7 +134,7 @@ def test_a_seed_out_of_range_becomes_the_nearest_one(tab: Any) -> None:
 
 
 def test_a_lost_server_is_told_and_leaves_no_stale_figures(wire: Any, open_tab: Callable[..., Any]) -> None:
-    page = open_tab(address=wire.address).wait_for_outputs().page
+    page = open_tab(address=wire.address, script=NO_WEBRTC).wait_for_outputs().page
     wire.close()
     expect(page.locator("#connection")).to_have_text("Reconnecting… is the server running?")
     for figure in ("p50", "p90", "fps-in", "fps-out", "drops"):

@@ -77,7 +77,8 @@ def frames() -> dict[str, Any]:
                 encode_us=678,
             ),
             valid_frame("an output of the warm-up", kind=2, flags=2, seq=1, source_seq=1),
-            valid_frame("both flags", kind=2, flags=3, seq=2, source_seq=2),
+            valid_frame("an output with packed alpha", kind=2, flags=4, seq=2, source_seq=2, width=1024, height=512),
+            valid_frame("every flag", kind=2, flags=7, seq=3, source_seq=3),
             valid_frame("a raw picture", payload=bytes(range(12)), codec=2, width=2, height=2),
             valid_frame("a PNG snapshot", payload=b"\x89PNG\r\n\x1a\n", kind=3, codec=3, settings_rev=12),
             valid_frame(

@@ -32,9 +32,16 @@ SETTINGS = {
     "control_scale": 0.5,
     "reference_scale": 0.25,
     "source": "prompt",
+    "alpha": True,
+    "key_colour": "#00b140",
+    "key_similarity": 0.35,
+    "key_smoothness": 0.15,
     "transition_ms": 0,
     "max_fps": 60,
     "quality": 90,
+    "video_bitrate_kbps": 2500,
+    "video_codec": "h264",
+    "audio_sync": True,
 }
 FORMAT = {"width": 512, "height": 256, "fit": "contain"}
 IMAGE = (
@@ -328,6 +335,18 @@ def settings() -> dict[str, Any]:
                 "changes": {"source": "film"},
                 "code": "invalid_settings",
                 "field": "source",
+            },
+            {
+                "name": "a key colour by name",
+                "changes": {"key_colour": "green"},
+                "code": "invalid_settings",
+                "field": "key_colour",
+            },
+            {
+                "name": "a key that takes everything and more",
+                "changes": {"key_similarity": 1.5},
+                "code": "invalid_settings",
+                "field": "key_similarity",
             },
             {"name": "a setting nobody knows", "changes": {"promt": "x"}, "code": "unknown_setting", "field": "promt"},
         ],

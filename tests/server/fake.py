@@ -137,7 +137,8 @@ class FakeWorker:
         opened = self.opened.get(session)
         if opened is None:
             return
-        pixels = np.full((opened.format.height, opened.format.width, 3), opened.mark, np.uint8)
+        channels = 4 if opened.settings.alpha else 3
+        pixels = np.full((opened.format.height, opened.format.width, channels), opened.mark, np.uint8)
         timing = Timing(queued_ms=1.5, engine_ms=2.5)
         output = Output(pixels, frame.seq, frame.captured_us, opened.rev, timing, warm_up)
         opened.listener.on_output(output, gap=gap)

@@ -44,8 +44,8 @@ class Studio:
         self.pool = pool
         self.stages = StageTimes()
 
-    def picture(self, seq: int = 0) -> Picture:
-        return Picture(Output(np.zeros((32, 32, 3), np.uint8), seq=seq), 85, self.pool, self.stages)
+    def picture(self, seq: int = 0, channels: int = 3) -> Picture:
+        return Picture(Output(np.full((32, 32, channels), 100, np.uint8), seq=seq), 85, self.pool, self.stages)
 
 
 @pytest.fixture
@@ -105,6 +105,36 @@ async def test_a_picture_is_encoded_once_for_all_who_want_the_same(clock: Clock,
     assert len(studio.stages._stages["encode_ms"]) == 2
     header, payload = parse_frame(messages[4])
     assert (header.codec, len(payload)) == (Codec.RAW, 32 * 32 * 3)
+
+
+async def test_alpha_goes_packed_to_those_who_can_unpack_it_and_over_black_to_all_others(
+    clock: Clock, studio: Studio
+) -> None:
+    picture = studio.picture(channels=4)
+    outboxes = [Outbox(4.0, clock) for _ in range(6)]
+    for index, outbox in enumerate(outboxes):
+        outbox.alpha = index < 4
+        outbox.codec = Codec.RAW if index in (2, 3, 5) else Codec.JPEG
+        outbox.offer(picture, gap=False)
+    messages = await asyncio.gather(*[(await deliver(outbox)).seal() for outbox in outboxes])
+    headers = [parse_frame(message)[0] for message in messages]
+    assert [(header.width, header.height, header.flags) for header in headers] == [(64, 32, Flags.ALPHA)] * 4 + [
+        (32, 32, Flags.NONE)
+    ] * 2
+    assert len(studio.stages._stages["encode_ms"]) == 4  # once for all who want the same
+    assert bytes(parse_frame(messages[2])[1]) == bytes([100]) * (64 * 32 * 3)
+    assert bytes(parse_frame(messages[5])[1]) == bytes([39]) * (32 * 32 * 3)
+
+
+async def test_a_picture_without_alpha_is_the_same_to_all(clock: Clock, studio: Studio) -> None:
+    picture = studio.picture()
+    outboxes = [Outbox(4.0, clock) for _ in range(2)]
+    outboxes[0].alpha = True
+    for outbox in outboxes:
+        outbox.offer(picture, gap=False)
+    messages = await asyncio.gather(*[(await deliver(outbox)).seal() for outbox in outboxes])
+    assert messages[0] == messages[1] and parse_frame(messages[0])[0].flags is Flags.NONE
+    assert len(studio.stages._stages["encode_ms"]) == 1
 
 
 async def test_a_subscriber_that_leaves_does_not_take_the_encoding_with_it(outbox: Outbox, studio: Studio) -> None:

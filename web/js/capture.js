@@ -1,24 +1,24 @@
-// From a source to the stream: paced, cropped to what is needed, encoded only when it can be sent.
+// From a source to the stream: paced, cropped to what is needed. Over a WebSocket encoded here, and only when it can be
+// sent; over WebRTC the browser encodes a track.
 
+import { CanvasTrack } from "./canvas-track.js";
+import { KeptFrames } from "./kept.js";
 import { Pacer, usefulFps } from "./pacer.js";
 import { uploadPlan } from "./sizes.js";
 
-/** @import {Source} from "./sources.js" */
-/** @import {Format} from "./types.js" */
+/** @import {Picture, Source} from "./sources.js" */
+/** @import {Format, Output, TransportKind} from "./types.js" */
 /** @import {Stream} from "./streamgen.js" */
 
 const JPEG_QUALITY = 0.82;
-const KEPT_FRAMES = 8;
 const STALL_MS = 150;
 const STILL_FPS = 10; // a still image is sent on, so that a new look shows
 
-/** What was sent, kept until its output comes: the picture to show as "before".
- * @typedef {{seq: number, canvas: OffscreenCanvas}} SentFrame */
-
-/** Sends the newest picture of one source at a time. Give it a source with `use`, and call `ready` on credit. */
+/** Sends the newest picture of one source at a time. Give it a source with `use`, tell it the transport, and call `ready`
+ * on credit. */
 export class Capture {
   /** @type {Source | null} */ #source = null;
-  /** @type {SentFrame[]} a ring, oldest first */ #frames = [];
+  #frames = new KeptFrames();
   #encoding = false;
   #pacer = new Pacer();
   /** @type {number[]} of the last outputs */ #engineMs = [];
@@ -26,10 +26,14 @@ export class Capture {
   /** @type {number | null} when the newest unsent picture was taken, null when there is none */ #waitingMs = null;
   #ticker = new Worker(new URL("./ticker.js", import.meta.url));
   #encoder = new Worker(new URL("./encoder.js", import.meta.url));
+  /** @type {CanvasTrack | null} once it is needed */ #drawn = null;
   #fps = 30;
   /** Pictures that a newer one replaced before they were encoded. */
   skipped = 0;
   running = true;
+  /** Whether what an output was made from is to be kept. */
+  comparing = false;
+  /** @type {TransportKind} */ transport = "websocket";
 
   /** @param {() => Stream | null} stream @param {() => Format} format @param {() => void} onSent */
   constructor(stream, format, onSent) {
@@ -44,8 +48,15 @@ export class Capture {
     this.#source = source;
     this.#waitingMs = null;
     this.#frameMs = -Infinity;
+    this.#frames.clear();
     if (source?.video) this.#watch(source, source.video);
     this.#pace();
+  }
+
+  /** What WebRTC sends: a camera's own track, or one that is drawn here; null without a source. */
+  get track() {
+    if (!this.#source) return null;
+    return this.#source.track ?? (this.#drawn ??= new CanvasTrack()).track;
   }
 
   /** @param {number} fps */
@@ -59,9 +70,10 @@ export class Capture {
     this.#ticker.postMessage(this.#source ? 1000 / fps : 0);
   }
 
-  /** The picture that was sent as `seq`, if it is still kept. @param {number} seq */
-  sent(seq) {
-    return this.#frames.find((frame) => frame.seq === seq)?.canvas ?? null;
+  /** The picture that an output was made from, if it is still kept. @param {Output} output */
+  before(output) {
+    if (output.video) return this.#frames.taken(output.capturedUs === null ? null : output.capturedUs / 1000);
+    return output.sentMs === null ? null : this.#frames.sent(output.sourceSeq ?? -1);
   }
 
   /** Tell how long the engine took for a frame. @param {number} engineMs */
@@ -96,26 +108,36 @@ export class Capture {
   #taken(takenMs) {
     const fps = Math.min(this.#fps, usefulFps(this.#engineMs));
     if (!this.running || !this.#pacer.admit(performance.now(), fps)) return;
+    if (this.transport === "webrtc") return this.#show(takenMs);
     if (this.#waitingMs !== null) this.skipped += 1;
     this.#waitingMs = takenMs;
     void this.#send(takenMs);
   }
 
+  /** Put the picture into the track, unless it comes from there. @param {number} takenMs */
+  #show(takenMs) {
+    const picture = this.#picture();
+    if (!picture) return;
+    if (!this.#source?.track) this.#drawn?.draw(picture, this.format());
+    if (this.comparing) this.#keep(null, takenMs, this.#draw(picture));
+  }
+
   /** @param {number} takenMs */
   async #send(takenMs) {
     const stream = this.stream();
-    if (!this.#source || !stream?.ready || this.#encoding) return;
+    if (!stream?.ready || this.#encoding) return;
     this.#encoding = true;
     this.#waitingMs = null;
     try {
-      const canvas = this.#draw(this.#source);
-      if (!canvas) return;
+      const picture = this.#picture();
+      if (!picture) return;
+      const canvas = this.#draw(picture);
       const data = await this.#encode(canvas);
       const { width, height } = canvas;
       const capturedUs = (performance.timeOrigin + takenMs) * 1000;
       const seq = stream.send({ data, width, height, capturedUs });
       if (seq === null) return;
-      this.#frames.push({ seq, canvas });
+      this.#keep(seq, takenMs, canvas);
       this.onSent();
     } finally {
       this.#encoding = false;
@@ -123,16 +145,25 @@ export class Capture {
     this.ready();
   }
 
-  /** @param {Source} source @returns {OffscreenCanvas | null} */
-  #draw(source) {
-    const picture = source.picture();
-    if (!picture?.width || !picture.height) return null;
+  /** @returns {Picture | null} */
+  #picture() {
+    const picture = this.#source?.picture();
+    return picture?.width && picture.height ? picture : null;
+  }
+
+  /** @param {Picture} picture @returns {OffscreenCanvas} */
+  #draw(picture) {
     const { crop, width, height } = uploadPlan(picture.width, picture.height, this.format());
-    const canvas = this.#canvas(width, height);
+    const canvas = this.#frames.canvas(width, height);
     const context = context2d(canvas);
     context.imageSmoothingQuality = "medium";
     context.drawImage(picture.image, crop.x, crop.y, crop.width, crop.height, 0, 0, width, height);
     return canvas;
+  }
+
+  /** @param {number | null} seq @param {number} takenMs @param {OffscreenCanvas} canvas */
+  #keep(seq, takenMs, canvas) {
+    this.#frames.keep({ seq, takenMs: performance.timeOrigin + takenMs, canvas });
   }
 
   /** @param {OffscreenCanvas} canvas @returns {Promise<ArrayBuffer>} a JPEG */
@@ -143,13 +174,6 @@ export class Capture {
       this.#encoder.onerror = ({ message }) => reject(new Error(message));
       this.#encoder.onmessage = ({ data }) => (data instanceof ArrayBuffer ? resolve(data) : reject(new Error(data)));
     });
-  }
-
-  /** @param {number} width @param {number} height */
-  #canvas(width, height) {
-    const old = this.#frames.length >= KEPT_FRAMES ? this.#frames.shift()?.canvas : undefined;
-    if (old?.width === width && old.height === height) return old;
-    return new OffscreenCanvas(width, height);
   }
 }
 

@@ -35,7 +35,7 @@ export function dial(kind, url, options, track) {
     socket.binaryType = "arraybuffer";
     return socket;
   }
-  const { role = "publish", videoCodec = "auto", audio = false } = options;
+  const { role = "publish", videoCodec = "auto", audio = null } = options;
   const { fetch, RTCPeerConnection, now, setTimeout, clearTimeout } = options;
   const media = { role, track, audio, videoCodec, token };
   return new RtcConnection(url, { ...media, fetch, RTCPeerConnection, now, setTimeout, clearTimeout });

@@ -3,10 +3,11 @@
 /** @typedef {{everyMs: number, silenceMs: number}} Pulse how often to ask, and how much silence is death */
 /** @typedef {{now: () => number, setTimeout: (run: () => void, ms: number) => any, clearTimeout: (timer: any) => void}} Clock */
 
-/** Nothing tells of a UDP path that is gone; of a TCP connection the browser mostly hears.
+/** Nothing tells of a UDP path that is gone; of a TCP connection the browser mostly hears. Silence is looked at with each
+ * beat: that of WebRTC is noticed after about 3 s.
  * @type {Readonly<Record<"webrtc" | "websocket", Pulse>>} */
 export const PULSES = Object.freeze({
-  webrtc: { everyMs: 1000, silenceMs: 3000 },
+  webrtc: { everyMs: 1000, silenceMs: 2500 },
   websocket: { everyMs: 2500, silenceMs: 10_000 },
 });
 

@@ -1,10 +1,14 @@
 // The figures under the picture: latency, rates, drops, and which stage takes the time.
 
 import { byId, make } from "./dom.js";
-import { batchDelay, frameTimes, Rate, serverTimes, STAGES, Window } from "./meter.js";
+import { batchDelay, frameTimes, glassToGlass, Rate, serverTimes, STAGES, videoTimes, Window } from "./meter.js";
+import { NO_FIGURES, RtcMeter } from "./rtc-meter.js";
 
 /** @import {Origin} from "./feed.js" */
-/** @import {Output, Settings, Stats} from "./types.js" */
+/** @import {FrameTimes} from "./meter.js" */
+/** @import {RtcFigures} from "./rtc-meter.js" */
+/** @import {Stream} from "./streamgen.js" */
+/** @import {Output, Settings, Stats, TransportKind} from "./types.js" */
 
 const SETTLING_MS = 2000;
 const REFRESH_MS = 500;
@@ -17,6 +21,8 @@ const NAMES = Object.freeze({
   queue: "Queue",
   engine: "Engine",
   encode: "Encode",
+  buffer: "Buffer",
+  decode: "Decode",
   paint: "Paint",
 });
 
@@ -31,6 +37,10 @@ export class Hud {
   #live = false;
   /** @type {Origin} */ #origin = "frames";
   #batchDelay = 0;
+  /** @type {TransportKind} */ #transport = "websocket";
+  #rtcMeter = new RtcMeter();
+  /** @type {RtcFigures} */ #rtc = NO_FIGURES;
+  /** @type {number | null} */ #roundTripMs = null;
 
   /** @param {() => number} clientDrops frames this page dropped before sending them */
   constructor(clientDrops) {
@@ -56,6 +66,23 @@ export class Hud {
     this.#show();
   }
 
+  /** @param {TransportKind} kind that the outputs come over */
+  set transport(kind) {
+    this.#transport = kind;
+    this.#rtc = NO_FIGURES;
+    byId("hud", HTMLElement).dataset.transport = kind;
+    this.restart();
+  }
+
+  /** Call every second: ask the server, and the browser, for what they count. @param {Stream} stream that is open */
+  async poll(stream) {
+    const stats = await stream.stats().catch(() => null);
+    if (stats) this.#server = stats;
+    const report = await stream.peerConnection?.getStats();
+    this.#rtc = report ? this.#rtcMeter.read(report.values()) : NO_FIGURES;
+    this.#roundTripMs = stream.roundTripMs;
+  }
+
   /** @param {Settings} settings in force */
   set settings(settings) {
     this.#batchDelay = batchDelay(settings);
@@ -76,38 +103,52 @@ export class Hud {
     this.#in.tick(performance.now());
   }
 
-  /** @param {Stats} stats */
-  stats(stats) {
-    this.#server = stats;
-  }
-
   /** @param {Output} output just painted */
   painted(output) {
     const now = performance.now();
     this.#out.tick(now);
     this.#firstMs ??= now;
     if (now - this.#firstMs < SETTLING_MS) return;
-    const own = output.sentMs !== null;
-    if (own === (this.#origin === "prompt")) return; // made before the visitor chose another source
-    const paintedMs = performance.timeOrigin + now;
-    const times = (own ? frameTimes : serverTimes)(output, paintedMs);
-    this.#total.add(own ? paintedMs - output.capturedUs / 1000 : times.queue + times.engine + times.encode);
-    for (const stage of this.#stages) stage.times.add(times[stage.name]);
+    const measured = this.#measure(output, performance.timeOrigin + now);
+    if (!measured) return;
+    this.#total.add(measured.totalMs);
+    for (const stage of this.#stages) stage.times.add(measured.times[stage.name]);
+  }
+
+  /** @param {Output} output @param {number} paintedMs @returns {{times: FrameTimes, totalMs: number} | null} */
+  #measure(output, paintedMs) {
+    const { capturedUs, queueUs, engineUs, encodeUs, sentMs, receivedMs } = output;
+    if (queueUs === null || engineUs === null || encodeUs === null) return null; // the server's word was lost
+    const facts = { queueUs, engineUs, encodeUs, receivedMs };
+    const own = this.#origin === "frames";
+    if (output.video) {
+      const times = videoTimes(facts, { ...this.#rtc, roundTripMs: this.#roundTripMs }, paintedMs);
+      return { times, totalMs: own ? glassToGlass(capturedUs, times, paintedMs) : onServer(times) };
+    }
+    if (own !== (sentMs !== null) || capturedUs === null) return null; // made before another source was chosen
+    const times = own ? frameTimes({ ...facts, capturedUs, sentMs }, paintedMs) : serverTimes(facts, paintedMs);
+    return { times, totalMs: own ? paintedMs - capturedUs / 1000 : onServer(times) };
   }
 
   #show() {
     const now = performance.now();
     text("hud-p50", whole(this.#total.percentile(0.5)));
     text("hud-p90", whole(this.#total.percentile(0.9)));
-    text("hud-fps-in", this.#live ? this.#in.perSecond(now).toFixed(1) : NOTHING);
+    text("hud-fps-in", this.#live ? this.#sentFps(now) : NOTHING);
     text("hud-fps-out", this.#live ? this.#out.perSecond(now).toFixed(1) : NOTHING);
     this.#showDrops();
     this.#showStages();
     byId("hud", HTMLElement).dataset.measured = String(this.#total.count > 0);
   }
 
+  /** @param {number} now */
+  #sentFps(now) {
+    if (this.#transport === "websocket") return this.#in.perSecond(now).toFixed(1);
+    return Number.isNaN(this.#rtc.sentFps) ? NOTHING : this.#rtc.sentFps.toFixed(1);
+  }
+
   #showDrops() {
-    const reasons = this.#server?.drops ?? {};
+    const reasons = { ...this.#server?.drops, "after receiving": this.#rtc.dropped };
     const client = this.#clientDrops();
     const total = Object.values(reasons).reduce((sum, count) => sum + count, client);
     const drops = byId("hud-drops", HTMLElement);
@@ -142,6 +183,11 @@ export class Hud {
     const limit = measured ? `Limited by: ${NAMES[limiting.name].toLowerCase()}${backend}` : "Measuring";
     text("hud-limit", limit + batch);
   }
+}
+
+/** @param {FrameTimes} times */
+function onServer({ queue, engine, encode }) {
+  return queue + engine + encode;
 }
 
 /** @param {string} name */

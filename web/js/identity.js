@@ -53,9 +53,9 @@ function lock(name) {
   });
 }
 
-/** The page for OBS that shows this session. @param {string} name */
-export function overlayUrl(name) {
+/** The page for OBS that shows this session. @param {string} name @param {string} [token] of the server */
+export function overlayUrl(name, token) {
   const url = new URL("overlay.html", document.baseURI);
-  url.hash = `session=${name}`;
+  url.hash = String(new URLSearchParams({ session: name, ...(token ? { token } : {}) }));
   return url.href;
 }

@@ -11,12 +11,13 @@ import { known, LoraPanel } from "./loras.js";
 import { ModelMenu } from "./models.js";
 import { NegativePrompt } from "./negative.js";
 import { FormatPanel, SettingsPanel } from "./panel.js";
-import { download, fileName, startRecording } from "./record.js";
+import { PathControl } from "./path.js";
+import { download, fileName, RecordButton } from "./record.js";
 import { ReferenceField } from "./reference-field.js";
 import { Screen } from "./screen.js";
 import { SourcePicker } from "./picker.js";
 import { connect, mergeSettings } from "./streamgen.js";
-import { toast } from "./toasts.js";
+import { capitalised, toast } from "./toasts.js";
 
 /** @import {Format, Output, Settings, State, StateDetail, Welcome} from "./types.js" */
 /** @import {Stream, StreamError} from "./streamgen.js" */
@@ -26,6 +27,10 @@ import { toast } from "./toasts.js";
 const KEPT_SETTINGS = "streamgen.settings";
 const STATS_MS = 1000;
 const TAKEN = 4409;
+
+/** What the page's address says: transport=auto|webrtc|websocket, token=... */
+const GIVEN = new URLSearchParams(location.hash.slice(1));
+const TOKEN = GIVEN.get("token") ?? undefined;
 
 /** @type {Readonly<Record<number, string>>} */
 const CLOSED = Object.freeze({
@@ -37,18 +42,19 @@ const CLOSED = Object.freeze({
 class Page {
   /** @type {Stream | null} */ stream = null;
   /** @type {Identity | null} */ identity = null;
-  /** @type {ReturnType<typeof startRecording> | null} */ recording = null;
   /** @type {() => void} what the notice's first button does */ retry = () => {};
   /** @type {Settings} in force, with what was asked for since */ wanted = {};
   /** @type {Set<object>} changes that the server has not answered yet */ unconfirmed = new Set();
   /** @type {Format | undefined} likewise */ wantedFormat;
   lost = false;
   feed = new Feed();
+  path = new PathControl(GIVEN.get("transport"), (wish) => this.stream?.useTransport(wish));
 
   /** @param {any} schema */
   constructor(schema) {
     const update = (/** @type {Settings} */ patch) => this.update(patch);
     this.screen = new Screen();
+    this.recorder = new RecordButton(this.screen.canvas);
     this.settings = new SettingsPanel(schema, update, (defaults) => this.reset(defaults));
     this.format = new FormatPanel(schema.$defs.FrameFormat.properties, (format) => this.reformat(format));
     this.look = new Look(update);
@@ -69,7 +75,7 @@ class Page {
   async start() {
     this.#wire();
     this.identity = await identify();
-    byId("obs-url", HTMLInputElement).value = overlayUrl(this.identity.name);
+    byId("obs-url", HTMLInputElement).value = overlayUrl(this.identity.name, TOKEN);
     setInterval(() => this.#poll(), STATS_MS);
     addEventListener("online", () => this.stream?.retryNow());
     await this.picker.start();
@@ -83,9 +89,11 @@ class Page {
     this.hud.origin = this.feed.origin;
     this.screen.mirror = source.kind === "camera";
     this.screen.comparable = picture !== null;
+    this.capture.comparing = this.screen.split;
     if (picture) this.format.source(picture.width, picture.height);
     this.capture.use(picture ? source : null);
     if (!this.stream) return this.open();
+    this.stream.replaceTrack(this.capture.track).catch(() => {}); // the connection ended: the next one sends it
     this.#arrange();
     this.update(this.feed.patch(this.wanted));
     this.reformat(this.format.format);
@@ -103,6 +111,13 @@ class Page {
       resume: token,
       format: this.wantedFormat,
       client: "web page",
+      token: TOKEN,
+      transport: this.path.wish,
+      track: this.capture.track,
+      onTransport: (kind, reason) => {
+        this.capture.transport = this.hud.transport = kind;
+        this.path.show(kind, reason);
+      },
       onWelcome: (welcome) => this.#welcomed(welcome),
       onOutput: (output) => this.#paint(output),
       onUpdated: (updated) => {
@@ -184,27 +199,9 @@ class Page {
     toast(`Snapshot saved, ${snapshot.width} × ${snapshot.height}`);
   }
 
-  async record() {
-    const recording = this.recording;
-    this.recording = null;
-    if (recording) {
-      await recording.stop();
-      toast("Recording saved");
-    } else {
-      try {
-        this.recording = startRecording(this.screen.canvas);
-      } catch (error) {
-        toast(error instanceof Error ? capitalised(error.message) : String(error), "alert");
-      }
-    }
-    press(byId("record", HTMLElement), this.recording !== null);
-    byId("recording", HTMLElement).hidden = this.recording === null;
-    this.#showRecordingTime();
-  }
-
   async copyObsUrl() {
     if (!this.identity) return;
-    const url = overlayUrl(this.identity.name);
+    const url = overlayUrl(this.identity.name, TOKEN);
     try {
       await navigator.clipboard.writeText(url);
       toast("Copied. In OBS, add a Browser source with this URL.");
@@ -228,10 +225,9 @@ class Page {
     /** @type {Record<string, () => unknown>} */
     const actions = {
       pause: () => this.pause(),
-      split: () => (this.screen.split = !this.screen.split),
+      split: () => (this.capture.comparing = this.screen.split = !this.screen.split),
       mirror: () => (this.screen.mirror = !this.screen.mirror),
       snapshot: () => this.snapshot(),
-      record: () => this.record(),
       fullscreen: () => this.fullscreen(),
       "copy-obs": () => this.copyObsUrl(),
       help: () => this.help(),
@@ -255,11 +251,10 @@ class Page {
 
   /** @param {Output} output */
   async #paint(output) {
-    const before = output.sentMs === null ? null : this.capture.sent(output.sourceSeq);
-    await this.screen.paint(output, before);
+    await this.screen.paint(output, this.capture.before(output));
     this.hud.painted(output);
-    this.capture.took(output.engineUs / 1000);
-    Object.assign(this.screen.canvas.dataset, { seq: output.seq, rev: output.settingsRev });
+    if (output.engineUs !== null) this.capture.took(output.engineUs / 1000);
+    if (output.seq !== null) Object.assign(this.screen.canvas.dataset, { seq: output.seq, rev: output.settingsRev });
     byId("waiting", HTMLElement).hidden = true;
   }
 
@@ -325,7 +320,7 @@ class Page {
   async #closed(code) {
     if (code === TAKEN) {
       this.identity = await identify(true);
-      byId("obs-url", HTMLInputElement).value = overlayUrl(this.identity.name);
+      byId("obs-url", HTMLInputElement).value = overlayUrl(this.identity.name, TOKEN);
       toast("This session's name is in use elsewhere; this tab has a new OBS URL.");
       return this.open();
     }
@@ -347,17 +342,8 @@ class Page {
     byId("format-now", HTMLElement).textContent = `${width} × ${height}${more}`;
   }
 
-  #showRecordingTime() {
-    const seconds = Math.floor(this.recording?.seconds() ?? 0);
-    const shown = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-    byId("recording-time", HTMLElement).textContent = shown;
-  }
-
   async #poll() {
-    this.#showRecordingTime();
-    if (this.stream?.state !== "open") return;
-    const stats = await this.stream.stats().catch(() => null);
-    if (stats) this.hud.stats(stats);
+    if (this.stream?.state === "open") await this.hud.poll(this.stream);
   }
 }
 
@@ -371,13 +357,9 @@ function recall({ loras }) {
   }
 }
 
-/** Server messages are lowercase facts. @param {string} text */
-function capitalised(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
-}
-
 async function main() {
-  const response = await fetch(new URL("api/v1/settings-schema", document.baseURI));
+  const headers = TOKEN ? { Authorization: `Bearer ${TOKEN}` } : undefined;
+  const response = await fetch(new URL("api/v1/settings-schema", document.baseURI), { headers });
   if (!response.ok) throw new Error(`the server answered ${response.status} for its settings`);
   await new Page(await response.json()).start();
 }

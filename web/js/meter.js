@@ -66,7 +66,7 @@ export class Rate {
 
 /** The stages a frame goes through, in order, as keys of `FrameTimes`. */
 export const STAGES = Object.freeze(
-  /** @type {const} */ (["capture", "network", "queue", "engine", "encode", "paint"]),
+  /** @type {const} */ (["capture", "network", "queue", "engine", "encode", "buffer", "decode", "paint"]),
 );
 
 /** @typedef {Record<typeof STAGES[number], number>} FrameTimes milliseconds */
@@ -84,6 +84,8 @@ export function frameTimes(output, paintedMs) {
     queue,
     engine,
     encode,
+    buffer: 0,
+    decode: 0,
     paint: Math.max(0, paintedMs - output.receivedMs),
   };
 }
@@ -98,8 +100,36 @@ export function serverTimes({ queueUs, engineUs, encodeUs, receivedMs }, painted
     queue: queueUs / 1000,
     engine: engineUs / 1000,
     encode: encodeUs / 1000,
+    buffer: 0,
+    decode: 0,
     paint: Math.max(0, paintedMs - receivedMs),
   };
+}
+
+/** Where the time of a frame went that came over WebRTC: what the server says of it, and what this browser counted for
+ * the frames of the last second. The network is there and back once.
+ * @param {{queueUs: number, engineUs: number, encodeUs: number, receivedMs: number}} output
+ * @param {{roundTripMs: number | null, encodeMs: number, bufferMs: number, decodeMs: number}} path
+ * @param {number} paintedMs @returns {FrameTimes} */
+export function videoTimes(output, path, paintedMs) {
+  const buffer = path.bufferMs || 0;
+  const decode = path.decodeMs || 0;
+  return {
+    ...serverTimes(output, paintedMs),
+    capture: path.encodeMs || 0,
+    network: path.roundTripMs ?? 0,
+    buffer,
+    decode,
+    paint: Math.max(0, paintedMs - output.receivedMs - buffer - decode),
+  };
+}
+
+/** From the time of capture, as far as it is known and can be true, until now; else the sum of what was measured.
+ * @param {number | null} capturedUs @param {FrameTimes} times @param {number} paintedMs */
+export function glassToGlass(capturedUs, times, paintedMs) {
+  const sinceMs = capturedUs === null ? 0 : paintedMs - capturedUs / 1000;
+  if (sinceMs > 0 && sinceMs < 10_000) return sinceMs;
+  return STAGES.reduce((sum, name) => sum + times[name], 0);
 }
 
 /** What stream batch costs: frames of delay. @param {{[name: string]: unknown}} settings */

@@ -2,10 +2,13 @@
 
 import { KIND } from "./wire.js";
 
+/** @import {Clock} from "./heartbeat.js" */
 /** @import {Format, Output, OutputFacts, VideoCodec} from "./types.js" */
 
 /** Facts kept for frames that did not come yet. */
 const FACTS_KEPT = 64;
+/** How long a frame waits for them: less than a frame lasts. */
+const FACTS_LATE_MS = 15;
 const UNKNOWN = Object.freeze({
   seq: null,
   sourceSeq: null,
@@ -87,13 +90,15 @@ function hint(track) {
 export class VideoReceiver {
   #video = document.createElement("video");
   /** @type {Map<number, OutputFacts>} by RTP timestamp */ #facts = new Map();
-  /** @type {number | null} */ #shown = null;
+  /** @type {{rtpTimestamp: number, receivedMs: number} | null} shown, without its facts so far */ #bare = null;
+  /** @type {number | null} */ #newest = null;
+  /** @type {any} */ #timer;
   #stopped = false;
 
-  /** @param {MediaStream} stream with that track @param {(output: Output) => void} onFrame @param {() => number} now */
-  constructor(stream, onFrame, now) {
+  /** @param {MediaStream} stream with that track @param {(output: Output) => void} onFrame @param {Clock} clock */
+  constructor(stream, onFrame, clock) {
     this.onFrame = onFrame;
-    this.now = now;
+    this.clock = clock;
     Object.assign(this.#video, { muted: true, playsInline: true, autoplay: true, srcObject: stream });
     this.#video.play().catch(() => {}); // stopped before it began
     this.#watch();
@@ -113,12 +118,15 @@ export class VideoReceiver {
     };
     this.#facts.set(message.rtp_timestamp, facts);
     if (this.#facts.size > FACTS_KEPT) this.#facts.delete(this.#facts.keys().next().value ?? 0);
-    if (this.#unwatched) this.#show(facts, this.now());
+    const bare = this.#bare;
+    if (bare !== null && bare.rtpTimestamp === message.rtp_timestamp) this.#show(facts, bare.receivedMs);
+    else if (this.#unwatched) this.#show(facts, this.clock.now());
   }
 
   stop() {
     this.#stopped = true;
     this.#video.srcObject = null;
+    this.clock.clearTimeout(this.#timer);
   }
 
   /** The browser tells of no frames that it does not paint. */
@@ -131,16 +139,28 @@ export class VideoReceiver {
     this.#video.requestVideoFrameCallback((_now, { rtpTimestamp = -1, receiveTime }) => {
       if (this.#stopped) return;
       this.#watch();
-      const receivedMs = receiveTime === undefined ? this.now() : performance.timeOrigin + receiveTime;
-      this.#show(this.#facts.get(rtpTimestamp) ?? null, receivedMs);
+      const receivedMs = receiveTime === undefined ? this.clock.now() : performance.timeOrigin + receiveTime;
+      this.#came(rtpTimestamp, receivedMs);
     });
+  }
+
+  /** A frame and what is said of it travel side by side, and either may be the first by some milliseconds.
+   * @param {number} rtpTimestamp @param {number} receivedMs */
+  #came(rtpTimestamp, receivedMs) {
+    const facts = this.#facts.get(rtpTimestamp);
+    if (facts) return this.#show(facts, receivedMs);
+    this.clock.clearTimeout(this.#timer);
+    this.#bare = { rtpTimestamp, receivedMs };
+    this.#timer = this.clock.setTimeout(() => this.#show(null, receivedMs), FACTS_LATE_MS);
   }
 
   /** @param {OutputFacts | null} facts @param {number} receivedMs */
   #show(facts, receivedMs) {
+    this.clock.clearTimeout(this.#timer);
+    this.#bare = null;
     const { videoWidth: width, videoHeight: height } = this.#video;
-    if (this.#stopped || !width || (facts && facts.seq === this.#shown)) return;
-    this.#shown = facts?.seq ?? null;
+    if (this.#stopped || !width || (facts && facts.seq === this.#newest)) return;
+    this.#newest = facts?.seq ?? null;
     const picture = { kind: KIND.output, codec: null, width, height, data: null, video: this.#video };
     this.onFrame({ ...picture, ...(facts ?? UNKNOWN), sentMs: null, receivedMs });
   }

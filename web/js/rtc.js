@@ -32,7 +32,7 @@ class Refusal extends Error {
  * @typedef {object} RtcOptions
  * @property {Role} role
  * @property {MediaStreamTrack | null} track to send
- * @property {MediaStreamTrack | boolean} audio to send and get back, or whether to hear any
+ * @property {MediaStreamTrack | null} audio to send and get back
  * @property {string | undefined} token of the server
  * @property {VideoCodec} videoCodec
  * @property {any} RTCPeerConnection
@@ -129,8 +129,9 @@ export class RtcConnection {
     this.#join(peer.createDataChannel(SUBPROTOCOL));
     this.#addVideo(peer);
     this.#addAudio(peer);
+    const gathered = this.#gathered(peer, iceServers);
     await peer.setLocalDescription();
-    await this.#gathered(peer, iceServers);
+    await gathered;
     return peer;
   }
 
@@ -139,7 +140,10 @@ export class RtcConnection {
     this.#channel = channel;
     channel.binaryType = "arraybuffer";
     channel.onmessage = ({ data }) => this.onmessage({ data });
-    channel.onclose = () => this.#end(1006, "the connection was closed");
+    channel.onclose = () => {
+      this.#location = ""; // by the other end, which knows
+      this.#end(1006, "the connection was closed");
+    };
     channel.onopen = () => {
       this.options.clearTimeout(this.#timer);
       this.onmessage({ data: JSON.stringify(this.#welcome) });
@@ -162,17 +166,15 @@ export class RtcConnection {
   /** In a stream of its own: video in the same one would be held back to keep it in step. @param {RTCPeerConnection} peer */
   #addAudio(peer) {
     const { role, audio } = this.options;
-    if (!audio) return;
-    const track = role === "publish" && audio !== true ? audio : "audio";
-    const direction = role === "publish" ? "sendrecv" : "recvonly";
-    peer.addTransceiver(track, { direction, streams: role === "publish" ? [new MediaStream()] : [] });
+    if (role !== "publish" || !audio) return;
+    peer.addTransceiver(audio, { direction: "sendrecv", streams: [new MediaStream()] });
   }
 
   /** @param {MediaStreamTrack} track */
   #tracked(track) {
     const stream = new MediaStream([track]);
     if (track.kind === "video") {
-      this.#receiver = new VideoReceiver(stream, (output) => this.onoutput(output), this.options.now);
+      this.#receiver = new VideoReceiver(stream, (output) => this.onoutput(output), this.options);
     }
     this.onstream(stream, track.kind === "video" ? "video" : "audio");
   }

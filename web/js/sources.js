@@ -7,6 +7,7 @@
  * @property {Kind} kind
  * @property {string} label
  * @property {HTMLVideoElement | null} video its frames set the pace; null: the picture is drawn when asked for
+ * @property {MediaStreamTrack | null} track of its own, where it has one
  * @property {() => Picture | null} picture the newest one; null where the server makes them
  * @property {string} deviceId of a camera, else empty
  * @property {(ended: () => void) => void} onEnded
@@ -82,6 +83,7 @@ async function fromMedia(kind, media) {
     label: track.label,
     deviceId: kind === "camera" ? (track.getSettings().deviceId ?? "") : "",
     video,
+    track,
     picture: () => ({ image: video, width: video.videoWidth, height: video.videoHeight }),
     onEnded: (ended) => track.addEventListener("ended", ended),
     stop: () => {
@@ -108,6 +110,7 @@ export async function openVideo(file) {
     label: file.name,
     deviceId: "",
     video,
+    track: null,
     picture: () => ({ image: video, width: video.videoWidth, height: video.videoHeight }),
     onEnded: () => {},
     stop: () => {
@@ -144,6 +147,7 @@ export async function openImage(file) {
     label: file.name ?? "",
     deviceId: "",
     video: null,
+    track: null,
     picture: () => ({ image, width, height }),
     onEnded: () => {},
     stop: () => image.close(),
@@ -164,13 +168,15 @@ export async function openSample() {
     return { image: canvas, width: canvas.width, height: canvas.height };
   };
   const stop = () => image.close();
-  return { kind: "sample", label: "Sample", deviceId: "", video: null, picture, onEnded: () => {}, stop };
+  const rest = { deviceId: "", video: null, track: null, onEnded: () => {} };
+  return { kind: "sample", label: "Sample", picture, stop, ...rest };
 }
 
 /** A prompt stream: the server makes the frames, this page sends none. @returns {Promise<Source>} */
 export async function openPrompt() {
   const nothing = () => {};
-  return { kind: "prompt", label: "", deviceId: "", video: null, picture: () => null, onEnded: nothing, stop: nothing };
+  const rest = { deviceId: "", video: null, track: null, onEnded: nothing, stop: nothing };
+  return { kind: "prompt", label: "", picture: () => null, ...rest };
 }
 
 /** Which square of the sample is seen: a loop of 24 s. @param {number} seconds @param {number} size */

@@ -102,6 +102,7 @@ export class Stream {
   useTransport(wish) {
     const differs = this.#choice.ask(wish);
     if (this.#state === "closed") return;
+    this.#told = "";
     if (differs) this.#move("another transport was asked for");
     else this.#transport = this.#choice.now;
     if (this.#state === "open") this.#tellTransport();

@@ -5,6 +5,11 @@ import { byId, make } from "./dom.js";
 const SHOWN_MS = 6000;
 const AT_MOST = 3;
 
+/** Server messages are lowercase facts. @param {string} text */
+export function capitalised(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** @param {string} text @param {"status" | "alert"} [kind] */
 export function toast(text, kind = "status") {
   const list = byId(`toasts-${kind}`, HTMLElement);

@@ -160,8 +160,8 @@ export type Options = {
   transport?: TransportWish;
   /** What to send over WebRTC; null for nothing, as in a prompt stream. Left out, frames come from `send`. */
   track?: MediaStreamTrack | null;
-  /** To send along, and get back; true to hear what a session has. Over WebRTC only. */
-  audio?: MediaStreamTrack | boolean;
+  /** Sound of a publisher, which comes back as it was. Over WebRTC only. */
+  audio?: MediaStreamTrack | null;
   /** The server's access token. */
   token?: string;
   /** Of the video both ways over WebRTC; `auto` unless said otherwise. */

@@ -3,10 +3,12 @@ import { test } from "node:test";
 
 import { Feed } from "../js/feed.js";
 import { groupOf } from "../js/groups.js";
+import { KeptFrames } from "../js/kept.js";
 import { known } from "../js/loras.js";
-import { batchDelay, frameTimes, Rate, serverTimes, STAGES, Window } from "../js/meter.js";
+import { batchDelay, frameTimes, glassToGlass, Rate, serverTimes, STAGES, videoTimes, Window } from "../js/meter.js";
 import { shortName } from "../js/models.js";
 import { Pacer, usefulFps } from "../js/pacer.js";
+import { RtcMeter } from "../js/rtc-meter.js";
 import { containBox, coverCrop, matchSize, presets, uploadPlan } from "../js/sizes.js";
 
 const RULES = { min: 128, max: 1024, multiple: 32 };
@@ -48,14 +50,57 @@ test("twice what the engine computes is worth sending, and always something", ()
 test("the stages of a frame sum to its glass-to-glass time", () => {
   const output = { capturedUs: 1_000_000, queueUs: 2000, engineUs: 20_000, encodeUs: 1000, sentMs: 1010, receivedMs: 1040 };
   const times = frameTimes(output, 1043);
-  assert.deepEqual(times, { capture: 10, network: 7, queue: 2, engine: 20, encode: 1, paint: 3 });
+  assert.deepEqual(times, { capture: 10, network: 7, queue: 2, engine: 20, encode: 1, buffer: 0, decode: 0, paint: 3 });
   assert.equal(STAGES.reduce((sum, name) => sum + times[name], 0), 43);
 });
 
 test("a frame that the server made is timed without its clock", () => {
   const output = { capturedUs: 9e15, queueUs: 2000, engineUs: 20_000, encodeUs: 1000, sentMs: null, receivedMs: 1040 };
   const times = serverTimes(output, 1043);
-  assert.deepEqual(times, { capture: 0, network: 0, queue: 2, engine: 20, encode: 1, paint: 3 });
+  assert.deepEqual(times, { capture: 0, network: 0, queue: 2, engine: 20, encode: 1, buffer: 0, decode: 0, paint: 3 });
+});
+
+test("a frame over WebRTC is timed by the server, the browser's counters and the round trip", () => {
+  const output = { queueUs: 2000, engineUs: 20_000, encodeUs: 1000, receivedMs: 1040 };
+  const times = videoTimes(output, { roundTripMs: 4, encodeMs: 3, bufferMs: 6, decodeMs: NaN }, 1050);
+  assert.deepEqual(times, { capture: 3, network: 4, queue: 2, engine: 20, encode: 1, buffer: 6, decode: 0, paint: 4 });
+  assert.equal(glassToGlass(1_000_000, times, 1050), 50);
+  for (const capturedUs of [null, 1_060_000, 5]) assert.equal(glassToGlass(capturedUs, times, 20_000), 40);
+});
+
+test("a browser's counters tell of the frames since the last reading", () => {
+  const meter = new RtcMeter();
+  const reading = (frames, seconds) => [
+    { type: "codec" },
+    { type: "inbound-rtp", kind: "audio", id: "a", framesDecoded: 9 },
+    { type: "outbound-rtp", kind: "video", id: "o", framesEncoded: frames, totalEncodeTime: frames * 0.002, framesSent: frames, timestamp: seconds * 1000 },
+    { type: "inbound-rtp", kind: "video", id: "i", framesDecoded: frames, totalDecodeTime: frames * 0.001, jitterBufferDelay: frames * 0.005, jitterBufferEmittedCount: frames, framesDropped: 2 },
+  ];
+  assert.ok(Number.isNaN(meter.read(reading(10, 1)).decodeMs));
+  const { encodeMs, bufferMs, decodeMs, sentFps, dropped } = meter.read(reading(40, 2));
+  assert.deepEqual([encodeMs, bufferMs, decodeMs, sentFps, dropped].map((value) => Math.round(value)), [2, 5, 1, 30, 2]);
+  assert.ok(Number.isNaN(meter.read([]).sentFps));
+});
+
+test("what an output was made from is found by its number, or by when it was taken", () => {
+  globalThis.OffscreenCanvas = class {
+    constructor(width, height) {
+      Object.assign(this, { width, height });
+    }
+  };
+  const kept = new KeptFrames();
+  assert.equal(kept.taken(null), null);
+  const canvases = [0, 1, 2].map((seq) => {
+    const canvas = kept.canvas(4, 2);
+    kept.keep({ seq, takenMs: seq * 100, canvas });
+    return canvas;
+  });
+  assert.equal(kept.sent(1), canvases[1]);
+  assert.equal(kept.sent(9), null);
+  assert.deepEqual([kept.taken(120), kept.taken(-5), kept.taken(null)], [canvases[1], canvases[0], canvases[2]]);
+  for (let seq = 3; seq < 8; seq += 1) kept.keep({ seq, takenMs: seq * 100, canvas: kept.canvas(4, 2) });
+  assert.equal(kept.canvas(4, 2), canvases[0]);
+  assert.notEqual(kept.canvas(8, 8), canvases[1]);
 });
 
 test("stream batch delays by all steps but one", () => {

@@ -15,7 +15,7 @@ capture times          not told                                                `
 data channel packets   1200 bytes, too long for some tunnels                   1100 bytes
 =====================  ======================================================  ==================================
 
-Everything that touches aiortc's inside is in this module. When aiortc mends something, its line in ``install`` goes.
+Everything that touches aiortc's inside is in this module.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import queue
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any
@@ -42,7 +42,7 @@ from streamgen.errors import BackendUnavailable
 from streamgen.server.webrtc.encoders import CLOCK_RATE, VideoEncoder, VideoPicture
 from streamgen.server.webrtc.jitter import EncodedFrame, NackSchedule, VideoJitterBuffer, is_keyframe
 
-__all__ = ["KNOWN", "SendingTrack", "captured_us", "install", "keep_encoded"]
+__all__ = ["KNOWN", "MENDS", "SendingTrack", "captured_us", "install", "keep_encoded"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,8 +58,11 @@ _NTP_EPOCH_S = 2_208_988_800
 _ENCODING = ThreadPoolExecutor(2, thread_name_prefix="streamgen-video")
 
 
-def install() -> None:
+def install(mends: Iterable[str] | None = None) -> None:
     """Put everything in place, for all of the process. A second call changes nothing.
+
+    Args:
+        mends: names in ``MENDS``; None for all of them. Fewer are for measuring what one is worth.
 
     Raises:
         BackendUnavailable: ``aiortc_unknown`` for a version whose inside is not known; nothing is touched then.
@@ -68,20 +71,49 @@ def install() -> None:
     if version != KNOWN:
         known = ".".join(map(str, KNOWN))
         raise BackendUnavailable("aiortc_unknown", f"WebRTC needs aiortc {known}, found {aiortc.__version__}")
+    for name in MENDS if mends is None else mends:
+        MENDS[name]()
+
+
+def _mend_receiving() -> None:
     receiving: Any = rtcrtpreceiver
     receiving.JitterBuffer = _jitter_buffer
     receiving.NackGenerator = NackSchedule
-    receiving.TimestampMapper = _RtpTime
+
+
+def _mend_queues() -> None:
+    receiving: Any = rtcrtpreceiver
     receiving.decoder_worker = _decode_all
+    receiving.TimestampMapper = _RtpTime
     connecting: Any = rtcpeerconnection
     connecting.RTCRtpReceiver = _Receiver
+
+
+def _mend_sending() -> None:
+    connecting: Any = rtcpeerconnection
     connecting.RTCRtpSender = _Sender
     sending: Any = rtcrtpsender
     sending.RTP_HISTORY_SIZE = _HISTORY_PACKETS
-    rtcsctptransport.USERDATA_MAX_LENGTH = _SCTP_BYTES
+
+
+def _mend_playout() -> None:
     if all(extension.uri != PLAYOUT_DELAY for extension in codecs.HEADER_EXTENSIONS["video"]):
         offered = RTCRtpHeaderExtensionParameters(id=_PLAYOUT_DELAY_ID, uri=PLAYOUT_DELAY)
         codecs.HEADER_EXTENSIONS["video"].append(offered)
+
+
+def _mend_channel() -> None:
+    rtcsctptransport.USERDATA_MAX_LENGTH = _SCTP_BYTES
+
+
+MENDS: Mapping[str, Callable[[], None]] = {
+    "receiving": _mend_receiving,
+    "queues": _mend_queues,
+    "sending": _mend_sending,
+    "playout": _mend_playout,
+    "channel": _mend_channel,
+}
+"""By name. When aiortc mends something, its line goes."""
 
 
 # ------------------------------------------------------------------------------------------------------------ receiving

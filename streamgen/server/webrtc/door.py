@@ -8,16 +8,15 @@ from fastapi import FastAPI
 
 from streamgen.errors import BackendUnavailable
 from streamgen.server.house import House
-from streamgen.server.webrtc import ice
+from streamgen.server.webrtc import ice, signalling, whip
 from streamgen.server.webrtc.aiortc_shim import install
-from streamgen.server.webrtc.signalling import Peers, routes
 
 __all__ = ["add_webrtc"]
 
 _LOG = logging.getLogger(__name__)
 
 
-def add_webrtc(app: FastAPI, house: House) -> Peers | None:
+def add_webrtc(app: FastAPI, house: House) -> signalling.Peers | None:
     """Add the routes; None where WebRTC is switched off or cannot be had, and clients take the WebSocket.
 
     Raises:
@@ -32,6 +31,7 @@ def add_webrtc(app: FastAPI, house: House) -> Peers | None:
         _LOG.warning("no WebRTC: %s", error.message)
         return None
     ice.use(setup)
-    peers = Peers(house, setup)
-    app.include_router(routes(house, peers))
+    peers = signalling.Peers(house, setup)
+    app.include_router(signalling.routes(house, peers))
+    app.include_router(whip.routes(house, peers))
     return peers

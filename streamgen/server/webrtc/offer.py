@@ -8,12 +8,13 @@ from ipaddress import ip_address
 from streamgen.errors import ProtocolError
 from streamgen.server.access import is_loopback
 
-__all__ = ["MAX_SDP_BYTES", "Offer"]
+__all__ = ["MAX_SDP_BYTES", "Offer", "is_usable"]
 
 MAX_SDP_BYTES = 64 * 1024
 _MAX_SECTIONS = 8
 _MAX_CANDIDATES = 32
 _MAX_LINE = 2048
+_UFRAG = "a=ice-ufrag:"
 _KINDS = frozenset({"audio", "video", "application"})
 
 
@@ -25,10 +26,12 @@ class Offer:
         sdp: without the candidates that cannot be used. Names ending in ``.local`` hide a browser's address and would
             have to be resolved by multicast; its first packet tells the address just as well.
         has_channel: whether a data channel is offered.
+        ufrags: the ICE user names in it.
     """
 
     sdp: str
     has_channel: bool
+    ufrags: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, sdp: str, *, loopback_only: bool) -> Offer:
@@ -53,13 +56,14 @@ class Offer:
                 "bad_sdp", f"an offer has 1 to {_MAX_SECTIONS} sections of video, audio or application", field="sdp"
             )
         kept = [line for line in lines if not line.startswith("a=end-of-candidates")]
-        usable = [line for line in kept if not line.startswith("a=candidate:") or _is_usable(line, loopback_only)]
+        usable = [line for line in kept if not line.startswith("a=candidate:") or is_usable(line, loopback_only)]
         if sum(line.startswith("a=candidate:") for line in usable) > _MAX_CANDIDATES:
             raise ProtocolError("bad_sdp", f"an offer has at most {_MAX_CANDIDATES} candidates", field="sdp")
-        return cls("\r\n".join(usable) + "\r\n", "application" in kinds)
+        ufrags = frozenset(line.removeprefix(_UFRAG) for line in lines if line.startswith(_UFRAG))
+        return cls("\r\n".join(usable) + "\r\n", "application" in kinds, ufrags)
 
 
-def _is_usable(line: str, loopback_only: bool) -> bool:
+def is_usable(line: str, loopback_only: bool) -> bool:
     """Whether ``a=candidate:foundation component transport priority address port ...`` can be reached from here."""
     fields = line.split(" ")
     if len(fields) < 8 or fields[2].lower() != "udp":

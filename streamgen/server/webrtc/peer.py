@@ -50,6 +50,7 @@ class Peer:
     ) -> None:
         self.name = name
         self.dialogue = Dialogue(house)
+        self.ufrags: frozenset[str] = frozenset()
         self.connection = RTCPeerConnection(ice.configuration(time.time()))
         self._house = house
         self._hardware = hardware_h264
@@ -82,6 +83,7 @@ class Peer:
             ProtocolError: ``bad_sdp``.
             StreamgenError: why the hello cannot be granted.
         """
+        self.ufrags = offer.ufrags
         try:
             await self.connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
         except _UNREADABLE as error:
