@@ -23,7 +23,7 @@ from streamgen.frames import Timing
 if TYPE_CHECKING:
     from streamgen.client import Stream
 
-__all__ = ["Arrival", "Server", "Trace", "drive", "running_server"]
+__all__ = ["Arrival", "Server", "Trace", "drive", "running", "running_server"]
 
 _READY_TIMEOUT_S = 180.0
 _WARM_OUTPUTS = 10
@@ -68,13 +68,25 @@ def running_server(config: ServerConfig) -> Iterator[Server]:
     Raises:
         WorkerError: ``server_failed`` with the last line the server wrote.
     """
-    port = _free_port()
     options = {"model": config.model, "backend": config.backend, "device": config.device, "threads": config.threads}
-    command = [sys.executable, "-m", "streamgen", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "streamgen", "serve", "--host", "127.0.0.1"]
     command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
     command += ["--weights", str(config.weights)] if config.weights else []
+    with running(command) as server:
+        yield server
+
+
+@contextmanager
+def running(command: list[str]) -> Iterator[Server]:
+    """The same for any program that serves as ``streamgen serve`` does and takes ``--port``.
+
+    Raises:
+        WorkerError: ``server_failed`` with the last line it wrote.
+    """
+    port = _free_port()
     with tempfile.TemporaryFile() as log:
         began_s = time.monotonic()
+        command = [*command, "--port", str(port)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             while not _ready(port):

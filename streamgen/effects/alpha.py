@@ -29,7 +29,7 @@ _SPILL = 2
 """Pixels beside an edge whose colour is not trusted: that is how far a codec with half the chroma carries the key's."""
 _COARSER = 1 / 16
 """Weight of each coarser scale against the next finer one: where anything solid is near, nothing far counts."""
-_THIN = 1 / 2048
+_THIN = 1 / 32768
 """Weight of colours beside an edge, which hold some of the key's. It only tells where nothing solid is within some 16
 pixels, as in a strand of hair."""
 

@@ -80,7 +80,7 @@ def create_app(
     app = FastAPI(title="streamgen", version=__version__, description=_ABOUT, lifespan=lifespan, redoc_url=None)
     app.state.house = house
     _add_socket(app, house)
-    peers = add_webrtc(app, house)
+    peers = app.state.peers = add_webrtc(app, house)
     add_mjpeg(app, house)
     _add_health(app, worker)
     _add_api(app, worker)

@@ -65,6 +65,8 @@ class End:
 
     code: int
     reason: str
+    said: bool = False
+    """Whether a bye told so."""
 
 
 class Outbox:
@@ -120,8 +122,8 @@ class Outbox:
         if self._end is not None:
             return
         if bye is not None:
-            self._messages.append(bye.dump())
-        self._end = End(code, reason)
+            self._messages.append(bye.model_copy(update={"code": code}).dump())
+        self._end = End(code, reason, said=bye is not None)
         self._picture = None
         self._wake.set()
 

@@ -10,8 +10,7 @@ told                then                         answered once
 ==================  ===========================  =============================================
 at the start        imports its libraries        it listens
 ``Job``             opens                        it is open
-``Show``, pixels    encodes and writes           it is written
-``Show`` alone      writes the last picture once more
+``Show``            encodes and writes           it is written
 ``None``, or end    closes                       it is complete
 ==================  ===========================  =============================================
 
@@ -25,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from multiprocessing.connection import Connection
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import av
 import numpy as np
@@ -50,11 +49,11 @@ class Show:
 
     Args:
         time_s: monotonic seconds.
-        shape: of the pixels that follow as bytes; None for the last picture once more.
+        pixels: uint8 [H, W, 3]; None for the last picture once more.
     """
 
     time_s: float
-    shape: tuple[int, ...] | None = None
+    pixels: Pixels | None = None
 
 
 def run_stream(orders: Connection) -> None:
@@ -63,27 +62,28 @@ def run_stream(orders: Connection) -> None:
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the server says when to stop
     try:
         orders.send(None)
-        job: Job | None = _receive(orders)
-        if job is None:
-            return
-        with _Stream(job) as stream:
-            orders.send(None)
-            while (shown := _receive(orders)) is not None:
-                stream.show(*shown)
-                orders.send(None)
-        orders.send(None)
+        job: Job | None = _next(orders)
+        if job is not None:
+            _write(orders, job)
     except (OSError, FFmpegError) as error:
         with suppress(OSError):  # the server is gone
             orders.send(reason_of(error))
 
 
-def _receive(orders: Connection) -> tuple[float, Pixels | None] | None:
-    """The next picture and its time; None when there is nothing more, or nobody to tell."""
+def _write(orders: Connection, job: Job) -> None:
+    with _Stream(job) as stream:
+        orders.send(None)
+        show: Show | None
+        while (show := _next(orders)) is not None:
+            stream.show(show)
+            orders.send(None)
+    orders.send(None)
+
+
+def _next(orders: Connection) -> Any:
+    """What is told next; None for the end, and when the server is gone."""
     try:
-        show: Show | None = orders.recv()
-        if show is None or show.shape is None:
-            return None if show is None else (show.time_s, None)
-        return show.time_s, np.frombuffer(orders.recv_bytes(), np.uint8).reshape(show.shape)
+        return orders.recv()
     except EOFError:
         return None
 
@@ -107,21 +107,20 @@ class _Stream:
         tag_bt709(self._video)
         self._container.start_encoding()
 
-    def show(self, time_s: float, pixels: Pixels | None) -> None:
-        """Write a picture, uint8 [H, W, 3] of any size; None writes the last one again."""
-        if self._frame is None:
-            self._began_s = time_s
-        if pixels is not None:
-            self._frame = to_yuv(_letterboxed(pixels, *self._size))
+    def show(self, show: Show) -> None:
+        """Write a picture, of whatever size."""
+        if show.pixels is not None:
+            self._frame = to_yuv(_letterboxed(show.pixels, *self._size))
         frame = self._frame
-        assert frame is not None
-        first = self._pts < 0
-        self._pts = max(round((time_s - self._began_s) / _TIME_BASE), self._pts + 1)
-        frame.pts, frame.time_base = self._pts, _TIME_BASE
-        due = first or time_s - self._key_s >= _KEYFRAME_S
-        frame.pict_type = PictureType.I if due else PictureType.NONE
+        assert frame is not None, "the first picture cannot be the last one once more"
+        due = self._pts < 0 or show.time_s - self._key_s >= _KEYFRAME_S
+        if self._pts < 0:
+            self._began_s = show.time_s
         if due:
-            self._key_s = time_s
+            self._key_s = show.time_s
+        self._pts = max(round((show.time_s - self._began_s) / _TIME_BASE), self._pts + 1)
+        frame.pts, frame.time_base = self._pts, _TIME_BASE
+        frame.pict_type = PictureType.I if due else PictureType.NONE
         self._container.mux(self._video.encode(frame))
 
     def __enter__(self) -> Self:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from streamgen.codec import flatten
 from streamgen.errors import ConfigError
 from streamgen.frames import Pixels
@@ -27,6 +25,8 @@ _HOLD_S = 1.0
 """A live connection is sent the last picture again after so long without another: servers drop silent ones."""
 _PATIENCE_S = 10.0
 """A connection that takes so long to open, or to take one picture, is given up."""
+_START_S = 60.0
+"""Likewise a process that starts, which reads a hundred megabytes of libraries."""
 _FINISH_S = 5.0
 """The same once there is nothing more to come."""
 _SETTLED_S = 2.0
@@ -138,7 +138,7 @@ class Writer:
             _LOG.info("%s: ended after %d pictures, %d were dropped", self._what, self.written, self.dropped)
 
     def _write(self) -> None:
-        """Start a process before the first picture is there, which then loses no time, and write until there are no more.
+        """Write until there are no more pictures. The process starts before there is one, because it takes a second.
 
         Raises:
             _Lost: there are more, and they cannot be written.
@@ -199,18 +199,16 @@ class Writer:
 
 
 class _Process:
-    """One life of the writing process: ``begin()``, ``open()``, ``show()`` and ``finish()``, and ``kill()`` in any case.
+    """One life of the writing process: ``begin()``, ``open()``, ``show()``, ``finish()``, and ``kill()`` in any case.
 
-    Each raises ``_Lost`` when it cannot be done, or takes too long.
+    Each but the last raises ``_Lost`` when it cannot be done, or takes too long.
     """
 
     def __init__(self, slot: _Slot) -> None:
         context = multiprocessing.get_context("spawn")
         self._slot = slot
         self._orders, self._theirs = context.Pipe()
-        self._process = context.Process(
-            target=run_stream, args=(self._theirs,), name="streamgen-publish", daemon=True
-        )
+        self._process = context.Process(target=run_stream, args=(self._theirs,), name="streamgen-publish", daemon=True)
 
     def begin(self) -> None:
         """Start it."""
@@ -221,26 +219,24 @@ class _Process:
         # At exit multiprocessing waits for its children, and this one may wait for the network.
         atexit.register(self._process.kill)
         self._theirs.close()
-        self._await_answer()
+        self._await_answer(_START_S)
 
     def open(self, job: Job) -> None:
         """Have the connection or file opened."""
         self._tell(job)
-        self._await_answer()
+        self._await_answer(_PATIENCE_S)
 
     def show(self, time_s: float, pixels: Pixels | None) -> None:
         """Write a picture, uint8 [H, W, 3 or 4]; None for the last one once more."""
-        if pixels is None:
-            self._tell(Show(time_s))
-        else:
-            opaque = np.ascontiguousarray(pixels if pixels.shape[2] == 3 else flatten(pixels))
-            self._tell(Show(time_s, opaque.shape), opaque)
-        self._await_answer()
+        if pixels is not None and pixels.shape[2] == 4:
+            pixels = flatten(pixels)
+        self._tell(Show(time_s, pixels))
+        self._await_answer(_PATIENCE_S)
 
     def finish(self) -> None:
         """Complete what was written."""
         self._tell(None)
-        self._await_answer()
+        self._await_answer(_FINISH_S)
 
     def kill(self) -> None:
         """End the process, whatever it does."""
@@ -251,17 +247,15 @@ class _Process:
             self._process.join()
             atexit.unregister(self._process.kill)
 
-    def _tell(self, order: Job | Show | None, pixels: Pixels | None = None) -> None:
+    def _tell(self, order: Job | Show | None) -> None:
         try:
             self._orders.send(order)
-            if pixels is not None:
-                self._orders.send_bytes(pixels.reshape(-1).data)
         except OSError:
             raise _Lost(_DIED) from None
 
-    def _await_answer(self) -> None:
+    def _await_answer(self, patience_s: float) -> None:
         waited_s = 0.0
-        while waited_s < (_FINISH_S if self._slot.ended else _PATIENCE_S):
+        while waited_s < (min(patience_s, _FINISH_S) if self._slot.ended else patience_s):
             if self._orders.poll(_LOOK_S):
                 self._read_answer()
                 return

@@ -243,18 +243,21 @@ def tab(context: BrowserContext, server: str) -> Tab:
     return Tab(page).wait_for_outputs()
 
 
-NO_WEBRTC = "delete globalThis.RTCPeerConnection"
-"""A script for pages whose connection is to go over the WebSocket, because a test cuts or edits it."""
+@pytest.fixture
+def tab_of() -> Callable[[Page], Tab]:
+    """A page that is open already."""
+    return Tab
 
 
 @pytest.fixture
 def open_tab(context: BrowserContext, server: str) -> Callable[..., Tab]:
-    """Open a further page of the server, or of a relay before it."""
+    """Open a further page of the server, or of a relay before it. Of WebRTC only the signalling would go through the
+    relay: where a test cuts that, the page has to do without."""
 
-    def open_at(path: str = "/", address: str = server, *, script: str = "") -> Tab:
+    def open_at(path: str = "/", address: str = server, *, webrtc: bool = True) -> Tab:
         page = context.new_page()
-        if script:
-            page.add_init_script(script)
+        if not webrtc:
+            page.add_init_script("delete globalThis.RTCPeerConnection")
         page.goto(address + path)
         return Tab(page)
 

@@ -55,7 +55,7 @@ def edited() -> EditedServer:
 def page(context: BrowserContext, server: str, edited: EditedServer) -> Iterator[Any]:
     opened = context.new_page()
     opened.route_web_socket("**/ws", edited.connect)
-    opened.goto(f"{server}/")
+    opened.goto(f"{server}/#transport=websocket")
     expect(opened.locator("#connection")).to_have_text("Live")
     yield opened
 

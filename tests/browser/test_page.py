@@ -134,7 +134,7 @@ def test_a_seed_out_of_range_becomes_the_nearest_one(tab: Any) -> None:
 
 
 def test_a_lost_server_is_told_and_leaves_no_stale_figures(wire: Any, open_tab: Callable[..., Any]) -> None:
-    page = open_tab(address=wire.address, script=NO_WEBRTC).wait_for_outputs().page
+    page = open_tab(address=wire.address, webrtc=False).wait_for_outputs().page
     wire.close()
     expect(page.locator("#connection")).to_have_text("Reconnecting… is the server running?")
     for figure in ("p50", "p90", "fps-in", "fps-out", "drops"):

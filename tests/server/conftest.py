@@ -102,6 +102,7 @@ class Running:
     clock: Any
     stack: AsyncExitStack
     sessions: Sessions
+    peers: Any
 
     async def stop(self) -> None:
         """What SIGTERM does first."""
@@ -160,7 +161,7 @@ async def running(
         accepting = await asyncio.get_running_loop().create_server(connection, sock=listener)
         outer.callback(accepting.close)
         stack = await outer.enter_async_context(AsyncExitStack())
-        yield Running(port_of(listener), worker, clock, stack, server.house.sessions)
+        yield Running(port_of(listener), worker, clock, stack, server.house.sessions, app.state.peers)  # type: ignore[union-attr]
         await stack.aclose()
         await server.house.sessions.farewell(1.0)
 

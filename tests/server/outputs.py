@@ -10,6 +10,7 @@ import numpy as np
 
 from streamgen.frames import Output, Pixels
 from tests.server.conftest import Peer, Running
+from tests.server.fake import FakeWorker
 
 __all__ = ["flowing", "mark_of", "marked", "show"]
 
@@ -25,18 +26,21 @@ def mark_of(pixels: Pixels) -> int:
     return round(float(pixels[:, -64:].mean()))
 
 
-def show(server: Running, pixels: Pixels, session: str = "cam") -> None:
+def show(server: Running | FakeWorker, pixels: Pixels, session: str = "cam") -> None:
     """The worker reports an output of these pixels."""
-    server.worker.opened[session].listener.on_output(Output(pixels), gap=False)
+    worker = server if isinstance(server, FakeWorker) else server.worker
+    worker.opened[session].listener.on_output(Output(pixels), gap=False)
 
 
 @asynccontextmanager
-async def flowing(server: Running, peer: Peer, pixels: Pixels) -> AsyncIterator[None]:
-    """Outputs of the publisher's session ``cam``, each as soon as it has seen the one before."""
+async def flowing(
+    server: Running | FakeWorker, peer: Peer, pixels: Pixels, session: str = "cam"
+) -> AsyncIterator[None]:
+    """Outputs of the publisher's session, each as soon as it has seen the one before."""
 
     async def flow() -> None:
         while True:
-            show(server, pixels)
+            show(server, pixels, session)
             header, _ = await peer.see()
             await peer.say("ack", seq=header.seq)
 

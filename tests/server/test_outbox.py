@@ -204,7 +204,7 @@ async def test_the_end_comes_after_what_was_said_before_and_nothing_after_it(out
     assert "warning" in str(await outbox.next())
     assert "shutting_down" in str(await outbox.next())
     for _ in range(2):
-        assert await outbox.next() == End(Close.DRAINING, "bye")
+        assert await outbox.next() == End(Close.DRAINING, "bye", said=True)
 
 
 async def test_a_paused_client_gets_no_picture_and_afterwards_the_newest(outbox: Outbox, studio: Studio) -> None:

@@ -1,15 +1,17 @@
-// Controls made from a JSON Schema: sliders, number fields with a dice, choices and switches.
+// Controls made from a JSON Schema: sliders, number fields with a dice, choices, switches and colours.
 
 import { make } from "./dom.js";
 
 /**
  * @typedef {{type?: string, title?: string, description?: string, default?: unknown, minimum?: number,
- *   maximum?: number, multipleOf?: number, step?: number, enum?: string[], labels?: string[]}} Property
+ *   maximum?: number, multipleOf?: number, step?: number, enum?: string[], labels?: string[], format?: string}} Property
  * @typedef {{root: HTMLElement, set: (value: unknown) => void}} Control
  * @typedef {(value: unknown) => void} OnInput
  */
 
 const SLIDER_SPAN = 100_000;
+/** What a colour begins with when it is switched on: the usual green of a screen. */
+const FIRST_COLOUR = "#00b140";
 /** Values that stand for something else than their number. @type {Readonly<Record<string, Record<number, string>>>} */
 const MEANINGS = Object.freeze({
   guidance: { 0: "auto", 1: "off" },
@@ -20,14 +22,15 @@ const MEANINGS = Object.freeze({
 let made = 0;
 
 /** Whether this property gets a control; texts and lists have places of their own. @param {Property} property */
-export function hasControl({ type, enum: choices }) {
-  return Boolean(choices) || type === "number" || type === "integer" || type === "boolean";
+export function hasControl({ type, format, enum: choices }) {
+  return Boolean(choices) || type === "number" || type === "integer" || type === "boolean" || format === "color";
 }
 
 /** @param {string} name @param {Property} property @param {OnInput} onInput @returns {Control} */
 export function control(name, property, onInput) {
-  const { type, minimum = 0, maximum = Infinity, enum: choices } = property;
+  const { type, format, minimum = 0, maximum = Infinity, enum: choices } = property;
   if (choices) return choice(name, property, onInput);
+  if (format === "color") return colour(name, property, onInput);
   if (type === "boolean") return toggle(name, property, onInput);
   return maximum - minimum <= SLIDER_SPAN ? slider(name, property, onInput) : numberField(name, property, onInput);
 }
@@ -143,6 +146,30 @@ function toggle(name, property, onInput) {
   root.append(input);
   const set = (/** @type {unknown} */ value) => {
     input.checked = Boolean(value);
+  };
+  set(property.default);
+  return { root, set };
+}
+
+/** A colour, or none: a switch beside it says which. @param {string} name @param {Property} property
+ * @param {OnInput} onInput @returns {Control} */
+function colour(name, property, onInput) {
+  const { id, root } = frame(name, property, "control inline");
+  const input = make("input", { type: "color", className: "swatch", value: FIRST_COLOUR });
+  input.ariaLabel = property.title ?? name;
+  const on = make("input", { type: "checkbox", id, className: "switch" });
+  on.setAttribute("role", "switch");
+  input.dataset.setting = name;
+  const tell = () => onInput(on.checked ? input.value : "");
+  input.addEventListener("input", () => {
+    on.checked = true;
+    tell();
+  });
+  on.addEventListener("change", tell);
+  root.append(make("div", { className: "field" }, input, on));
+  const set = (/** @type {unknown} */ value) => {
+    on.checked = Boolean(value);
+    if (value) input.value = String(value);
   };
   set(property.default);
   return { root, set };

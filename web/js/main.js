@@ -111,6 +111,7 @@ class Page {
       resume: token,
       format: this.wantedFormat,
       client: "web page",
+      alpha: true,
       token: TOKEN,
       transport: this.path.wish,
       track: this.capture.track,

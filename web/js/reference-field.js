@@ -20,7 +20,7 @@ export class ReferenceField {
   #unsaid = true;
 
   /** @param {(jpeg: Jpeg) => Promise<unknown>} put settles once it is in force, or is refused
-   * @param {() => ImageBitmap | null} frame that is shown now */
+   * @param {() => OffscreenCanvas | null} frame that is shown now */
   constructor(put, frame) {
     this.put = put;
     const file = byId("reference-file", HTMLInputElement);
@@ -56,7 +56,7 @@ export class ReferenceField {
     if (takes && this.#unsaid) void this.#put(this.#jpeg);
   }
 
-  /** @param {Blob | ImageBitmap | null} picture */
+  /** @param {Blob | OffscreenCanvas | null} picture */
   async #take(picture) {
     const attempt = ++this.#attempt;
     try {

@@ -134,9 +134,14 @@ export class VideoReceiver {
     return document.hidden || !("requestVideoFrameCallback" in this.#video);
   }
 
+  /** The newest frame that the server told of: a guess, for browsers that do not say which one they show. */
+  get #described() {
+    return [...this.#facts.keys()].at(-1) ?? -1;
+  }
+
   #watch() {
     if (!("requestVideoFrameCallback" in this.#video)) return;
-    this.#video.requestVideoFrameCallback((_now, { rtpTimestamp = -1, receiveTime }) => {
+    this.#video.requestVideoFrameCallback((_now, { rtpTimestamp = this.#described, receiveTime }) => {
       if (this.#stopped) return;
       this.#watch();
       const receivedMs = receiveTime === undefined ? this.clock.now() : performance.timeOrigin + receiveTime;

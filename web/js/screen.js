@@ -1,8 +1,12 @@
 // The picture on the page: paints outputs, before and after side by side, mirrored or not.
 
 import { byId, press } from "./dom.js";
+import { picture } from "./picture.js";
 import { containBox } from "./sizes.js";
+import { unpacker } from "./unpack.js";
 
+/** @import {Picture} from "./picture.js" */
+/** @import {Unpacker} from "./unpack.js" */
 /** @import {Output} from "./types.js" */
 
 const KEY_STEP = 5;
@@ -12,11 +16,12 @@ export class Screen {
   #stage = byId("stage", HTMLElement);
   #picture = byId("picture", HTMLElement);
   #divider = byId("divider", HTMLElement);
-  #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
+  #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d"));
+  /** @type {Unpacker<OffscreenCanvas> | null} */ #workshop = null;
   #at = 50;
   #split = false;
   #mirror = false;
-  /** @type {ImageBitmap | null} */ #after = null;
+  /** @type {Picture | null} */ #after = null;
   /** @type {CanvasImageSource & {width: number, height: number} | null} */ #before = null;
 
   constructor() {
@@ -36,9 +41,13 @@ export class Screen {
   get canvas() {
     return this.#canvas;
   }
-  /** The newest output, until the next one comes. */
+  /** The newest output. @returns {OffscreenCanvas | null} */
   get output() {
-    return this.#after;
+    if (!this.#after) return null;
+    const { source, width, height } = this.#after;
+    const copy = new OffscreenCanvas(width, height);
+    copy.getContext("2d")?.drawImage(source, 0, 0, width, height);
+    return copy;
   }
   get split() {
     return this.#split;
@@ -82,12 +91,22 @@ export class Screen {
   /** Decode and paint one output.
    * @param {Output} output @param {OffscreenCanvas | null} before what it was made from */
   async paint(output, before) {
-    const bitmap = await createImageBitmap(new Blob([output.data], { type: "image/jpeg" }));
+    const made = await picture(output);
     this.#after?.close();
-    this.#after = bitmap;
+    this.#after = made.packed ? this.#unpacked(made) : made;
     this.#before = before ?? this.#before;
-    this.shape(bitmap.width, bitmap.height);
+    this.#canvas.dataset.transparent = String(made.packed);
+    this.shape(made.width, made.height);
     this.#draw();
+  }
+
+  /** @param {Picture} packed @returns {Picture} */
+  #unpacked(packed) {
+    this.#workshop ??= unpacker(new OffscreenCanvas(1, 1));
+    this.#workshop.paint(packed);
+    packed.close();
+    const source = this.#workshop.canvas.transferToImageBitmap();
+    return { ...packed, source, packed: false, close: () => source.close() };
   }
 
   #draw() {
@@ -95,7 +114,8 @@ export class Screen {
     const { width, height } = this.#canvas;
     const context = this.#context;
     context.setTransform(this.#mirror ? -1 : 1, 0, 0, 1, this.#mirror ? width : 0, 0);
-    context.drawImage(this.#after, 0, 0, width, height);
+    context.clearRect(0, 0, width, height);
+    context.drawImage(this.#after.source, 0, 0, width, height);
     if (this.#split && this.#before) this.#drawBefore(context, this.#before, width, height);
   }
 

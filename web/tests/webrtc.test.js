@@ -224,6 +224,14 @@ test("facts of frames that never come are forgotten", async () => {
   assert.deepEqual(heard.outputs.map(({ seq }) => seq), [null, 99]);
 });
 
+test("a browser that does not say which frame it shows is taken to show the newest one", async () => {
+  await open();
+  for (const seq of [0, 1]) peer().channel.message(facts(90_000 + seq, seq));
+  videos[0].show(undefined);
+  await calm();
+  assert.deepEqual(heard.outputs.map(({ seq }) => seq), [1]);
+});
+
 test("a page that is not painted goes by what the server sends", async () => {
   await open();
   globalThis.document.hidden = true;

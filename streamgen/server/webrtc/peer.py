@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiortc import RTCPeerConnection, RTCSessionDescription
-from aiortc.exceptions import InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamTrack
 
 from streamgen.errors import ProtocolError, StreamgenError
@@ -28,8 +27,6 @@ __all__ = ["CONNECT_TIMEOUT_S", "Peer"]
 _LOG = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 15.0
-_UNREADABLE = (ValueError, LookupError, AttributeError, TypeError, AssertionError, OperationError, InvalidStateError)
-"""What aiortc raises over an SDP it cannot read."""
 _MAX_INBOX = 64
 _HEARTBEAT_S = 1.0
 _SILENCE_S = 3.0
@@ -84,22 +81,31 @@ class Peer:
             StreamgenError: why the hello cannot be granted.
         """
         self.ufrags = offer.ufrags
-        try:
-            await self.connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
-        except _UNREADABLE as error:
-            raise ProtocolError("bad_sdp", f"the offer cannot be understood: {error!r}"[:200], field="sdp") from None
+        await self._negotiate(self.connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer")))
         if hello is None and not offer.has_channel:
             hello = Hello()
         welcome = None if hello is None else await self.dialogue.hello(hello)
         if hello is None:
             self.dialogue.expect_hello()
         self._add_output()
-        await self.connection.setLocalDescription(await self.connection.createAnswer())
+        await self._negotiate(self._describe())
         self._start(self._watch(offer.has_channel))
         self._start(self._send_all(offer.has_channel))
         if welcome is not None:
             self._take_in()
         return self.connection.localDescription.sdp, welcome
+
+    async def _describe(self) -> None:
+        await self.connection.setLocalDescription(await self.connection.createAnswer())
+
+    async def _negotiate(self, step: Coroutine[Any, Any, None]) -> None:
+        """Raises:
+        ProtocolError: ``bad_sdp``.
+        """
+        try:
+            await step
+        except Exception as error:  # the transport edge: aiortc raises whatever its parser trips over
+            raise ProtocolError("bad_sdp", f"the offer cannot be understood: {error!r}"[:200], field="sdp") from None
 
     def close(self) -> asyncio.Task[None]:
         """End the connection; a second call is the first one's."""
@@ -198,7 +204,7 @@ class Peer:
                 self._show(item)
             elif self._channel is not None:
                 self._say(item)
-        if self._channel is not None:
+        if self._channel is not None and not item.said:
             self._say(Bye(reason=item.reason, code=item.code).dump())
         self.close()
 

@@ -88,11 +88,17 @@ def _add(router: APIRouter, kind: str, house: House, peers: Peers) -> None:
         await peers.get(name).close()
         return Response(status_code=200)
 
+    async def reserved(request: Request, session: str) -> Response:
+        return Response(status_code=405, headers={"Allow": "POST, OPTIONS"})
+
     verb = "Publish into" if kind == "whip" else "Watch"
-    router.add_api_route(f"/{kind}/{{session}}", guarded(post), methods=["POST"], summary=f"{verb} a session")
-    router.add_api_route(f"/{kind}/{{session}}", guarded(options), methods=["OPTIONS"], summary="What may be posted")
-    router.add_api_route(f"/{kind}/{{session}}/{{name}}", guarded(patch), methods=["PATCH"], summary="Add candidates")
-    router.add_api_route(f"/{kind}/{{session}}/{{name}}", guarded(delete), methods=["DELETE"], summary="End it")
+    path = f"/{kind}/{{session}}"
+    router.add_api_route(path, guarded(post), methods=["POST"], summary=f"{verb} a session")
+    router.add_api_route(path, guarded(options), methods=["OPTIONS"], summary="What may be posted")
+    # Named here, or the pages' route would answer that there is no such page.
+    router.add_api_route(path, guarded(reserved), methods=["GET", "HEAD", "PUT"], include_in_schema=False)
+    router.add_api_route(f"{path}/{{name}}", guarded(patch), methods=["PATCH"], summary="Add candidates")
+    router.add_api_route(f"{path}/{{name}}", guarded(delete), methods=["DELETE"], summary="End it")
 
 
 def _hello(kind: str, session: str, request: Request, house: House) -> Hello:
