@@ -14,6 +14,7 @@ VENV ?= .venv
 PORT ?= 8188
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TYPESCRIPT ?= 5.9.3
+WHIP_WHEP ?= 1.2.0
 BROWSER ?= 1
 DIFFUSERS ?= 0
 
@@ -78,6 +79,6 @@ $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.torch
 	@touch $@ $(VENV)/.server $(VENV)/.diffusers
 
 $(VENV)/.node: Makefile | $(BIN)/python
-	@command -v npm >/dev/null || { echo "the type check of web/js needs node 20 or later with npm" >&2; exit 1; }
-	npm install --global --prefix $(VENV) --no-audit --no-fund --loglevel error typescript@$(TYPESCRIPT)
+	@command -v npm >/dev/null || { echo "the tests of web/js need node 20 or later with npm" >&2; exit 1; }
+	npm install --global --prefix $(VENV) --no-audit --no-fund --loglevel error typescript@$(TYPESCRIPT) whip-whep@$(WHIP_WHEP)
 	@touch $@

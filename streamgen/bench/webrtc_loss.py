@@ -41,6 +41,10 @@ class Thief:
         """Take the next packet that ends a frame (``last``) or the next that does not, and ``repeats`` repetitions."""
         self._armed, self._left, self._last, self._number, self.taken_s = True, repeats, last, None, None
 
+    def disarm(self) -> None:
+        """Take nothing more."""
+        self._armed, self._number = False, None
+
     def __call__(self, data: bytes) -> bool:
         packet = rtp_of(data)
         if packet is None:
@@ -60,7 +64,7 @@ async def _steal(thief: Thief, eye: Eye, repeats: float, last: bool, window_s: f
     thief.arm(repeats, last=last)
     began_s = time.perf_counter()
     await asyncio.sleep(window_s)
-    thief.arm(0, last=last)
+    thief.disarm()
     if thief.taken_s is None:
         return 0.0  # every frame fits into one packet
     return longest_gap_ms(eye.seen, began_s - _SETTLE_S / 2, time.perf_counter())

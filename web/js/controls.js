@@ -166,7 +166,7 @@ function colour(name, property, onInput) {
     tell();
   });
   on.addEventListener("change", tell);
-  root.append(make("div", { className: "field" }, input, on));
+  root.append(make("div", { className: "field" }, on, input));
   const set = (/** @type {unknown} */ value) => {
     on.checked = Boolean(value);
     if (value) input.value = String(value);

@@ -4,6 +4,10 @@
 /** @typedef {HTMLCanvasElement | OffscreenCanvas} Canvas */
 /** @template {Canvas} T @typedef {{canvas: T, paint: (picture: Picture) => void}} Unpacker */
 
+/** Of red, green and blue. Where the colour meets the alpha beside it decoders mix the chroma of both, which codecs keep
+ * at half the resolution: so the alpha is what is light, and the last column has the chroma of the one before it. */
+const LUMA = Object.freeze([0.299, 0.587, 0.114]);
+
 /** Of 255. A codec's ripples beside an edge: alpha this near to none or to all is that. */
 const RIPPLE = 16;
 
@@ -36,6 +40,7 @@ const FRAGMENTS = `
 precision highp float;
 uniform sampler2D picture;
 uniform bool has_alpha;
+uniform float last_chroma;
 varying vec2 at;
 void main() {
   if (!has_alpha) {
@@ -43,9 +48,12 @@ void main() {
     return;
   }
   const float ripple = ${RIPPLE}.0 / 255.0;
-  float packed_alpha = texture2D(picture, vec2(0.5 + 0.5 * at.x, at.y)).g;
-  float alpha = clamp((packed_alpha - ripple) / (1.0 - 2.0 * ripple), 0.0, 1.0);
-  gl_FragColor = vec4(texture2D(picture, vec2(0.5 * at.x, at.y)).rgb * alpha, alpha);
+  const vec3 luma = vec3(${LUMA.join()});
+  float grey = dot(texture2D(picture, vec2(0.5 + 0.5 * at.x, at.y)).rgb, luma);
+  float alpha = clamp((grey - ripple) / (1.0 - 2.0 * ripple), 0.0, 1.0);
+  vec3 colour = texture2D(picture, vec2(0.5 * at.x, at.y)).rgb;
+  vec3 inside = texture2D(picture, vec2(min(0.5 * at.x, last_chroma), at.y)).rgb;
+  gl_FragColor = vec4((inside + dot(colour - inside, luma)) * alpha, alpha);
 }`;
 
 /** One triangle over the whole canvas. */
@@ -54,6 +62,7 @@ const CORNERS = new Float32Array([0, 0, 2, 0, 0, 2]);
 /** @template {Canvas} T @implements {Unpacker<T>} */
 class GpuUnpacker {
   /** @type {WebGLUniformLocation | null} */ #hasAlpha = null;
+  /** @type {WebGLUniformLocation | null} */ #lastChroma = null;
 
   /** @param {T} canvas @param {WebGLRenderingContext} gl */
   constructor(canvas, gl) {
@@ -71,6 +80,7 @@ class GpuUnpacker {
     gl.viewport(0, 0, width, height);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, source);
     gl.uniform1i(this.#hasAlpha, Number(packed));
+    gl.uniform1f(this.#lastChroma, (width - 1.5) / (2 * width));
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
@@ -90,6 +100,7 @@ class GpuUnpacker {
     gl.linkProgram(program);
     gl.useProgram(program);
     this.#hasAlpha = gl.getUniformLocation(program, "has_alpha");
+    this.#lastChroma = gl.getUniformLocation(program, "last_chroma");
     gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
     gl.bufferData(gl.ARRAY_BUFFER, CORNERS, gl.STATIC_DRAW);
     gl.enableVertexAttribArray(0);
@@ -123,17 +134,24 @@ class CpuUnpacker {
     fit(this.#scratch, 2 * width, height);
     this.#reader.drawImage(source, 0, 0);
     const colours = this.#reader.getImageData(0, 0, width, height);
-    unpackAlpha(colours.data, this.#reader.getImageData(width, 0, width, height).data);
+    unpackAlpha(colours.data, this.#reader.getImageData(width, 0, width, height).data, width);
     this.context.putImageData(colours, 0, 0);
   }
 }
 
-/** Set the alpha of `colours` to the greys of `alphas`, less the codec's ripples. Both are RGBA.
- * @param {Uint8ClampedArray} colours @param {Uint8ClampedArray} alphas */
-export function unpackAlpha(colours, alphas) {
+/** Set the alpha of `colours` to how light `alphas` are, less the codec's ripples. Both are RGBA.
+ * @param {Uint8ClampedArray} colours @param {Uint8ClampedArray} alphas @param {number} width in pixels */
+export function unpackAlpha(colours, alphas, width) {
   const steeper = 255 / (255 - 2 * RIPPLE);
-  for (let at = 0; at < colours.length; at += 4) colours[at + 3] = (alphas[at + 1] - RIPPLE) * steeper;
+  for (let at = 0; at < colours.length; at += 4) colours[at + 3] = (luma(alphas, at) - RIPPLE) * steeper;
+  for (let end = 4 * width - 4; end < colours.length; end += 4 * width) {
+    const lighter = luma(colours, end) - luma(colours, end - 4);
+    for (let at = end; at < end + 3; at++) colours[at] = colours[at - 4] + lighter;
+  }
 }
+
+/** @param {Uint8ClampedArray} pixels @param {number} at */
+const luma = (pixels, at) => LUMA[0] * pixels[at] + LUMA[1] * pixels[at + 1] + LUMA[2] * pixels[at + 2];
 
 /** Resizing a canvas clears it, even to the same size. @param {Canvas} canvas @param {number} width
  * @param {number} height */

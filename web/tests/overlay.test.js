@@ -115,9 +115,17 @@ test("what was cleared is never shown", async () => {
   assert.deepEqual(one.dropped, [0, 1, 2]);
 });
 
-test("alpha is unpacked from the greys, less a codec's ripples", () => {
-  const colours = new Uint8ClampedArray([1, 2, 3, 255, 4, 5, 6, 255, 7, 8, 9, 255, 0, 0, 0, 255]);
+test("alpha is unpacked from what is light, less a codec's ripples", () => {
+  const colours = new Uint8ClampedArray([1, 2, 3, 255, 4, 5, 6, 255, 7, 8, 9, 255, 7, 8, 9, 255]);
   const alphas = new Uint8ClampedArray([9, 9, 9, 255, 128, 128, 128, 255, 240, 240, 240, 255, 255, 255, 255, 255]);
-  unpackAlpha(colours, alphas);
-  assert.deepEqual([...colours], [1, 2, 3, 0, 4, 5, 6, 128, 7, 8, 9, 255, 0, 0, 0, 255]);
+  unpackAlpha(colours, alphas, 4);
+  assert.deepEqual([...colours], [1, 2, 3, 0, 4, 5, 6, 128, 7, 8, 9, 255, 7, 8, 9, 255]);
+});
+
+test("the last column's chroma, which decoders mix with the alpha beside it, is that of the column before", () => {
+  const row = [200, 100, 0, 255, 150, 150, 50, 255]; // and as light as it is
+  const colours = new Uint8ClampedArray([...row, ...row]);
+  unpackAlpha(colours, new Uint8ClampedArray(16).fill(255), 2);
+  assert.deepEqual([...colours.slice(0, 8)], [200, 100, 0, 255, 220, 120, 20, 255]);
+  assert.deepEqual(colours.slice(8), colours.slice(0, 8));
 });
