@@ -128,6 +128,9 @@ class MendedCamera(SendingTrack):
     def on_encoded(self, item: Any, encode_ms: float) -> None:
         self.encode_ms.append(encode_ms)
 
+    def on_failed(self, error: Exception) -> None:
+        self.stop()
+
     def on_sent(self, item: Any, rtp_timestamp: int) -> None:
         pass
 

@@ -22,12 +22,19 @@ class Still:
 
     def __init__(self, server: str, session: str, pixels: Pixels, **options: Any) -> None:
         self.pixels = pixels
-        self.began = threading.Event()
+        self._outputs = 0
+        self._counted = threading.Condition()
         self._url = f"{server.replace('http', 'ws', 1)}/ws"
         self._options = {"session": session, "strength": 0.0, "max_fps": 30, **options}
         self._ends = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stream: Stream | None = None
+
+    def wait_for_outputs(self, count: int = 1) -> None:
+        """Wait for so many more."""
+        with self._counted:
+            wanted = self._outputs + count
+            assert self._counted.wait_for(lambda: self._outputs >= wanted, START_S), "nothing comes back"
 
     def update(self, **settings: Any) -> int:
         """Change settings; their revision, once they are in force."""
@@ -47,7 +54,9 @@ class Still:
             while not self._ends.is_set():
                 await stream.send(self.pixels)
                 await asyncio.wait_for(anext(stream), START_S)
-                self.began.set()
+                with self._counted:
+                    self._outputs += 1
+                    self._counted.notify_all()
 
 
 @contextmanager
@@ -57,7 +66,7 @@ def publishing(server: str, session: str, pixels: Pixels, **options: Any) -> Ite
     thread = threading.Thread(target=still.run, daemon=True)
     thread.start()
     try:
-        assert still.began.wait(START_S), "nothing was published"
+        still.wait_for_outputs()
         yield still
     finally:
         still.end()

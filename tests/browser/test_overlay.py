@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import BrowserContext, expect
+
+from tests.browser.publisher import publishing
 
 
 def overlay_path(tab: Any, options: str = "") -> str:
@@ -37,8 +40,9 @@ def test_the_overlay_shows_the_publishers_picture_on_transparent_ground(
     assert shot[100, 300, 3] == 255
 
 
-def test_cover_fills_the_whole_source(tab: Any, open_tab: Callable[..., Any]) -> None:
-    overlay = open_tab(overlay_path(tab, "&fit=cover"))
+@pytest.mark.parametrize("fit", ["cover", "fill"])
+def test_cover_and_fill_leave_nothing_of_the_source_empty(tab: Any, open_tab: Callable[..., Any], fit: str) -> None:
+    overlay = open_tab(overlay_path(tab, f"&fit={fit}"))
     overlay.page.set_viewport_size({"width": 600, "height": 200})
     overlay.wait_for_outputs()
     assert screenshot(overlay)[..., 3].min() == 255
@@ -75,3 +79,56 @@ def test_a_lost_picture_can_be_hidden(wire: Any, open_tab: Callable[..., Any]) -
     wire.close()
     expect(overlay.page.locator("#screen")).to_have_attribute("data-shown", "false")
     assert screenshot(overlay)[..., 3].max() == 0
+
+
+def test_a_card_can_stand_for_a_lost_picture_and_says_nothing(wire: Any, open_tab: Callable[..., Any]) -> None:
+    publisher = open_tab(address=wire.address, webrtc=False).wait_for_outputs()
+    overlay = open_tab(overlay_path(publisher, "&lost=card"), wire.address, webrtc=False).wait_for_outputs()
+    expect(overlay.page.locator("#card")).to_be_hidden()
+    wire.close()
+    expect(overlay.page.locator("#card")).to_be_visible()
+    shot = screenshot(overlay)
+    assert shot[..., 3].min() == 255 and np.ptp(shot[..., :3], axis=1).max() <= 2  # dithered
+    assert overlay.page.locator("body").inner_text() == ""
+
+
+TOLD = {
+    "an event": "visible => dispatchEvent(new CustomEvent('obsSourceVisibleChanged', { detail: { visible } }))",
+    "a call": "visible => obsstudio.onVisibilityChange(visible)",
+}
+
+
+@pytest.mark.parametrize("how", TOLD)
+def test_an_overlay_that_obs_hides_gets_nothing_and_then_goes_on_with_the_newest_picture(
+    server: str, open_tab: Callable[..., Any], context: BrowserContext, how: str
+) -> None:
+    context.add_init_script("globalThis.obsstudio = {};")
+    red, blue = np.full((256, 256, 3), (200, 0, 0), np.uint8), np.full((256, 256, 3), (0, 0, 200), np.uint8)
+    with publishing(server, "hidden", red) as still:
+        overlay = open_tab("/overlay.html#session=hidden&delay=300&transport=websocket").wait_for_outputs()
+        seen = overlay.page.locator("#screen")
+        overlay.page.evaluate(TOLD[how], False)
+        still.pixels = blue
+        still.wait_for_outputs(10)  # what was on its way has arrived by then
+        last = seen.get_attribute("data-seq") or ""
+        still.wait_for_outputs(20)
+        expect(seen).to_have_attribute("data-seq", last)
+        assert overlay.pixels()[128, 128, 0] > 150
+        overlay.page.evaluate(TOLD[how], True)
+        expect(seen).not_to_have_attribute("data-seq", last)
+        assert overlay.pixels()[128, 128, 2] > 150
+
+
+def test_a_delayed_overlay_at_a_low_rate_holds_back_nobody(server: str, open_tab: Callable[..., Any]) -> None:
+    with publishing(server, "late", np.full((256, 256, 3), 90, np.uint8)):
+        overlay = open_tab("/overlay.html#session=late&delay=1000&fps=5&transport=websocket").wait_for_outputs()
+        seen = overlay.page.evaluate(
+            """() => new Promise((resolve) => {
+                const seen = [];
+                new MutationObserver(() => {
+                    seen.push(Number(document.querySelector("#screen").dataset.seq));
+                    if (seen.length === 4) resolve(seen);
+                }).observe(document.querySelector("#screen"), { attributeFilter: ["data-seq"] });
+            })"""
+        )
+    assert min(np.diff(seen)) > 1  # those between were sent, and skipped

@@ -248,7 +248,7 @@ async def test_another_size_is_fitted_into_the_first(tmp_path: Path, log: pytest
     assert [shot.pixels.shape for shot in shots] == [(128, 128, 3)] * 3
     last = shots[-1].pixels[:, 64].mean(axis=-1)
     assert (last[:28] < 12).all() and (last[36:92] > 190).all() and (last[100:] < 12).all()
-    assert [record.message for record in log.records if "fitted" in record.message] == [
+    assert [record.message for record in log.records if "is fitted" in record.message] == [
         f"publishing cam to {tmp_path}/out.mp4: 256x128 is fitted into 128x128"
     ]
 

@@ -258,6 +258,10 @@ class SendingTrack(MediaStreamTrack):
         """The picture left the encoder."""
 
     @abstractmethod
+    def on_failed(self, error: Exception) -> None:
+        """Nothing more is sent, because a picture could not be encoded."""
+
+    @abstractmethod
     def on_sent(self, item: Any, rtp_timestamp: int) -> None:
         """The picture's last packet left under this timestamp."""
 
@@ -307,9 +311,13 @@ class _Sender(rtcrtpsender.RTCRtpSender):
             self._RTCRtpSender__encoder = track.encoder = track.make_encoder(codec)
         forced, self._RTCRtpSender__force_keyframe = self._RTCRtpSender__force_keyframe, False
         loop = asyncio.get_running_loop()
-        payloads, timestamp, took_ms = await loop.run_in_executor(
-            _ENCODING, _encode, self._RTCRtpSender__encoder, track, item, forced
-        )
+        try:
+            payloads, timestamp, took_ms = await loop.run_in_executor(
+                _ENCODING, _encode, self._RTCRtpSender__encoder, track, item, forced
+            )
+        except Exception as error:  # aiortc would end the sender, and nobody would hear of it
+            track.on_failed(error)
+            raise
         track.on_encoded(item, took_ms)
         if not payloads:
             return None

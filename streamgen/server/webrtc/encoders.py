@@ -6,13 +6,14 @@ whatever the size. Its packetisers are used as they are.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import av
 from aiortc.codecs.base import Encoder
@@ -23,6 +24,8 @@ from av.video.frame import PictureType
 from streamgen.frames import Pixels
 
 __all__ = ["CLOCK_RATE", "H264", "Bitrate", "VideoEncoder", "VideoPicture", "Vp8", "default_bitrate", "hardware_h264"]
+
+_LOG = logging.getLogger(__name__)
 
 CLOCK_RATE = 90_000
 _TIME_BASE = Fraction(1, CLOCK_RATE)
@@ -118,14 +121,16 @@ class VideoEncoder(Encoder):
         height, width = frame.pixels.shape[:2]
         self._follow(frame.timestamp)
         self._fit(width, height)
-        picture = av.VideoFrame.from_ndarray(frame.pixels, format="rgb24").reformat(format="yuv420p")
+        picture: Any = av.VideoFrame.from_ndarray(frame.pixels, format="rgb24").reformat(format="yuv420p")
         picture.pts, picture.time_base = frame.timestamp, _TIME_BASE
         picture.pict_type = PictureType.I if force_keyframe else PictureType.NONE
-        data = b"".join(bytes(packet) for packet in self._codec.encode(picture))
-        return self._packetise(data), frame.timestamp
+        return self._packetise(self._encode(picture)), frame.timestamp
 
     def pack(self, packet: Any) -> tuple[list[bytes], int]:
         raise NotImplementedError("pictures are encoded here")
+
+    def _encode(self, picture: Any) -> bytes:
+        return b"".join(bytes(packet) for packet in self._codec.encode(picture))
 
     def _follow(self, timestamp: int) -> None:
         """Learn how fast the pictures come. Encoders spend per frame, at a rate they are told when they are built."""
@@ -179,6 +184,18 @@ class H264(VideoEncoder):
         }
         return codec
 
+    def _encode(self, picture: Any) -> bytes:
+        try:
+            return super()._encode(picture)
+        except av.FFmpegError as error:
+            if self._name == "libx264":
+                raise
+            # A card has few encoding sessions, and other programs use them too.
+            _LOG.warning("%s failed (%s): this connection goes on with x264", self._name, error)
+            self._name = "libx264"
+            self._codec = self._build(picture.width, picture.height, self._codec.bit_rate)
+            return super()._encode(picture)
+
     def _packetise(self, data: bytes) -> list[bytes]:
         return H264Encoder._packetize(H264Encoder._split_bitstream(data))
 
@@ -224,18 +241,14 @@ def _context(name: str, width: int, height: int, bits_per_second: int) -> Any:
     return codec
 
 
-def hardware_h264(wanted: Literal["auto", "none"]) -> str:
+def hardware_h264() -> str:
     """The name of a hardware H264 encoder that opens and encodes here; empty for none. ffmpeg lists ``h264_nvenc`` on
     machines without any GPU, so only trying it tells."""
-    if wanted == "none":
+    try:
+        codec = _context("h264_nvenc", 256, 256, 1_000_000)
+        picture = av.VideoFrame(256, 256, "yuv420p")
+        picture.pts = 0
+        codec.encode(picture)
+    except (av.FFmpegError, ValueError):
         return ""
-    for name in ("h264_nvenc",):
-        try:
-            codec = _context(name, 256, 256, 1_000_000)
-            picture = av.VideoFrame(256, 256, "yuv420p")
-            picture.pts = 0
-            codec.encode(picture)
-        except (av.FFmpegError, ValueError):
-            continue
-        return name
-    return ""
+    return "h264_nvenc"

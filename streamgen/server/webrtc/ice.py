@@ -134,6 +134,12 @@ class _BoundConnection(ice.Connection):
     """Gathers candidates from the addresses and ports of its setup."""
 
     setup: IceSetup
+    checks_received = 0
+    """From the other side, which goes on with them for as long as it lives."""
+
+    def request_received(self, *arguments: Any) -> None:
+        self.checks_received += 1
+        super().request_received(*arguments)
 
     async def get_component_candidates(self, component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
         protocols = []

@@ -30,6 +30,8 @@ CONNECT_TIMEOUT_S = 15.0
 _MAX_INBOX = 64
 _HEARTBEAT_S = 1.0
 _SILENCE_S = 3.0
+_SILENCE_WITHOUT_CHANNEL_S = 12.0
+"""A viewer of a session that rests has nothing to say but the checks of its connection, every few seconds."""
 _BINARY_PART_BYTES = 16 * 1024
 """Every implementation of data channels carries messages of this size."""
 
@@ -132,7 +134,7 @@ class Peer:
             if transceiver._offerDirection not in ("sendonly", "sendrecv"):  # as seen from here
                 continue
             if transceiver.kind == "video" and self._output is None:
-                self._output = OutputTrack(self._outbox, self._make_encoder, self._house.clock)
+                self._output = OutputTrack(self._outbox, self._make_encoder, self._house.clock, self._fail)
                 transceiver.sender.replaceTrack(self._output)
                 transceiver.direction = _both(transceiver.direction)
                 self._prefer_codec(transceiver)
@@ -246,22 +248,27 @@ class Peer:
             self.close()
             return
         received, heard_s, beat = -1, self._house.clock(), 0
-        while self._house.clock() - heard_s < _SILENCE_S:
+        silence_s = _SILENCE_S if has_channel else _SILENCE_WITHOUT_CHANNEL_S
+        while self._house.clock() - heard_s < silence_s:
             if has_channel and self._channel_open.is_set():
                 self._outbox.tell(Ping(id=str(beat)))
                 beat += 1
             await asyncio.sleep(_HEARTBEAT_S)
-            now = self._bytes_received()
+            now = self._signs_of_life()
             if now != received:
                 received, heard_s = now, self._house.clock()
         _LOG.info("a WebRTC connection fell silent")
         self.close()
 
-    def _bytes_received(self) -> int:
+    def _signs_of_life(self) -> int:
+        """A number that grows with whatever arrives."""
         transports: set[Any] = {t.receiver.transport for t in self.connection.getTransceivers()}
         if self.connection.sctp is not None:
             transports.add(self.connection.sctp.transport)
-        return sum(int(transport._RTCDtlsTransport__rx_bytes) for transport in transports)
+        return sum(
+            int(transport._RTCDtlsTransport__rx_bytes) + int(transport.transport._connection.checks_received)
+            for transport in transports
+        )
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -271,9 +278,12 @@ class Peer:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            # The transport edge: a defect here must not leave a client connected to nothing.
-            _LOG.error("a WebRTC connection failed", exc_info=error)
-            self.close()
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """The transport edge: a defect here must not leave a client connected to nothing."""
+        _LOG.error("a WebRTC connection failed", exc_info=error)
+        self.close()
 
     async def _close(self) -> None:
         for task in tuple(self._tasks):

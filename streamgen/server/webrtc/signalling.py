@@ -39,7 +39,9 @@ class Peers:
     def __init__(self, house: House, ice: IceSetup) -> None:
         self.ice = ice
         self._house = house
-        self._hardware = hardware_h264("auto")
+        self._hardware = hardware_h264()
+        if self._hardware:
+            _LOG.info("H264 is encoded by %s, which opens here", self._hardware)
         self._by_name: dict[str, Peer] = {}
         self._answering = asyncio.Semaphore(_AT_ONCE)
         self._waiting = 0

@@ -34,10 +34,18 @@ class OutputTrack(SendingTrack):
         outbox: of the viewer; it gets its credit back when a picture has been encoded.
         make_encoder: given aiortc's codec parameters.
         clock: monotonic seconds.
+        on_failed: called when nothing more can be sent.
     """
 
-    def __init__(self, outbox: Outbox, make_encoder: Callable[[Any], VideoEncoder], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        make_encoder: Callable[[Any], VideoEncoder],
+        clock: Callable[[], float],
+        on_failed: Callable[[Exception], None],
+    ) -> None:
         super().__init__(make_encoder)
+        self._on_failed = on_failed
         self._outbox = outbox
         self._clock = clock
         self._next: Delivery | None = None
@@ -79,6 +87,9 @@ class OutputTrack(SendingTrack):
         self._encode_ms = encode_ms
         item.picture.record_encoding(encode_ms)
         self._outbox.acknowledged(item.seq)
+
+    def on_failed(self, error: Exception) -> None:
+        self._on_failed(error)
 
     def on_sent(self, item: Delivery, rtp_timestamp: int) -> None:
         output = item.picture.output

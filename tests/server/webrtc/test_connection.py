@@ -276,3 +276,37 @@ async def test_a_failing_connection_takes_nobody_with_it(
     await peer(Flat()).connect({"session": "victim"})
     await gone(server, 1)
     await bystander.see()
+
+
+async def test_a_picture_that_cannot_be_encoded_ends_the_connection_and_not_in_silence(
+    server: Running, peer: MakePeer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("no such picture")
+
+    monkeypatch.setattr("streamgen.server.webrtc.tracks.OutputTrack.prepare", broken)
+    await peer(Flat()).connect({})
+    await gone(server)
+    assert "no such picture" in caplog.text
+
+
+async def test_a_viewer_without_a_channel_may_be_silent_for_longer(peer: MakePeer) -> None:
+    clock = Clock()
+    async with running(clock=clock) as server:
+        await server.publisher(session="cam")
+        viewer = RtcPeer(server, channel=False)
+        await viewer.connect({"role": "view", "session": "cam"})
+        seen = asyncio.create_task(viewer.see())
+        while not seen.done():
+            server.worker.compute("cam", Frame(np.zeros((64, 64, 3), np.uint8)))
+            await asyncio.sleep(0.02)
+        for transceiver in viewer.connection.getTransceivers():
+            transceiver.receiver.transport.transport._connection._protocols[0].transport.abort()
+        clock.now_s += 5
+        await asyncio.sleep(1.1)
+        assert len(server.peers) == 1
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(server.peers):
+                clock.now_s += 2
+                await asyncio.sleep(0.1)
+        await viewer.close()

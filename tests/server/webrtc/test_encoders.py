@@ -144,5 +144,13 @@ def test_heavy_loss_lowers_the_bitrate_and_a_clean_line_raises_it_again(kind: ty
 
 
 def test_no_hardware_encoder_is_no_error() -> None:
-    assert hardware_h264("none") == ""
-    assert hardware_h264("auto") in ("", "h264_nvenc")
+    assert hardware_h264() in ("", "h264_nvenc")
+
+
+def test_a_hardware_encoder_that_fails_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    if hardware_h264():
+        pytest.skip("there is one that works")
+    encoder = H264(Bitrate(), hardware="h264_nvenc")
+    payloads, _ = encoder.encode(VideoPicture(patches(), 0))
+    assert is_keyframe(bitstream(encoder, payloads))
+    assert "goes on with x264" in caplog.text
