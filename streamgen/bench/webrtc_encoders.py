@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -83,7 +83,7 @@ def _encoded(ours: bool, codec: str, width: int, height: int, fps: float, frames
         cpu_ms.append((time.process_time() - cpu_s) * 1000)
         sizes.append(sum(map(len, payloads)))
         for decoded in decoder.decode(av.Packet(_bitstream(codec, payloads))):
-            likeness.append(_psnr(picture, decoded.to_ndarray(format="rgb24")))
+            likeness.append(_psnr(picture, cast(Pixels, decoded.to_ndarray(format="rgb24"))))
     return {
         "codec": codec,
         "size": f"{width}x{height}",

@@ -1,11 +1,12 @@
-"""Packets that are lost or late on the way to the server and back: how long the picture stands still, and how soon it is
-as fresh as before."""
+"""Packets that are lost or late on their way to the server and back: how long the picture stands still, and how soon it
+is as fresh as before."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -13,13 +14,14 @@ import numpy as np
 from streamgen.bench.figures import spread
 from streamgen.bench.webrtc_latency import publishing
 from streamgen.bench.webrtc_peer import Codec, Eye, camera_for, connected_pair, longest_gap_ms, on_loopback
-from streamgen.bench.webrtc_relay import Path, Relay, Shape, rtp_of, video_types
+from streamgen.bench.webrtc_relay import Relay, Shape, rtp_of, video_types
 from streamgen.bench.webrtc_server import identity_server
 
 __all__ = ["Thief", "measure_bad_path", "measure_pair_loss", "measure_single_losses"]
 
 _SETTLE_S = 1.0
 _CALM_S = 4.0
+_FRESH_PICTURES = 5
 
 
 class Thief:
@@ -73,7 +75,7 @@ async def _steal(thief: Thief, eye: Eye, repeats: float, last: bool, window_s: f
 def measure_single_losses(
     codec: Codec, side: int, fps: float, times: int, server_mends: Sequence[str], mends: Sequence[str], window_s: float
 ) -> dict[str, Any]:
-    """One packet and its first retransmission lost, and one and all its retransmissions, each way through the server."""
+    """One packet and its first retransmission lost, and one and all its retransmissions, each way."""
     on_loopback(mends)
 
     async def run(port: int) -> dict[str, Any]:
@@ -145,51 +147,68 @@ def measure_bad_path(
             camera = camera_for(mends, side, fps)
             async with publishing(port, camera, side, codec, relay) as (eye, _, _):
                 began_s = time.perf_counter()
-                await asyncio.sleep(_CALM_S)
+                before_kbps = await _kbps(relay, _CALM_S)
                 before_ms = eye.latencies_ms(began_s)
                 relay.shape(Shape(loss=loss, jitter_s=jitter_ms / 1000), way)
                 bad_s = time.perf_counter()
-                await asyncio.sleep(seconds)
+                during_kbps = await _kbps(relay, seconds)
                 relay.shape(Shape(), way)
                 good_s = time.perf_counter()
-                await asyncio.sleep(_CALM_S)
-                return {
-                    "codec": codec,
-                    "size": f"{side}x{side}",
-                    "way": way,
-                    "seconds": seconds,
-                    "loss_percent": loss * 100,
-                    "jitter_ms": jitter_ms,
-                    **_lost(relay.up, relay.down),
-                    "before_ms": spread(before_ms),
-                    "during_ms": spread(eye.latencies_ms(bad_s, good_s)),
-                    "fps_during": round(len(eye.latencies_ms(bad_s, good_s)) / seconds, 1),
-                    "gaps_ms": _gaps(eye, bad_s, good_s),
-                    "longest_freeze_ms": round(longest_gap_ms(eye.seen, bad_s, good_s), 1),
-                    "normal_again_after_s": _recovery_s(eye, good_s, before_ms),
-                    "unreadable": eye.unreadable,
-                }
+                after_kbps = await _kbps(relay, _CALM_S)
+        during_ms = eye.latencies_ms(bad_s, good_s)
+        return {
+            "codec": codec,
+            "size": f"{side}x{side}",
+            "way": way,
+            "seconds": seconds,
+            "loss_percent": loss * 100,
+            "jitter_ms": jitter_ms,
+            "packets": relay.up.counts.packets + relay.down.counts.packets,
+            "lost": relay.up.counts.lost + relay.down.counts.lost,
+            "before_ms": spread(before_ms),
+            "during_ms": spread(during_ms),
+            "fps_during": round(len(during_ms) / seconds, 1),
+            "gaps_ms": _gaps(eye, bad_s, good_s),
+            "longest_freeze_ms": round(longest_gap_ms(eye.seen, bad_s, good_s), 1),
+            "freezes_over_500_ms": _freezes(eye, bad_s, good_s, 500),
+            "normal_again_after_s": _recovery_s(eye, good_s, before_ms),
+            "kbps": {"before": before_kbps, "during": during_kbps, "after": after_kbps},
+            "unreadable": eye.unreadable,
+        }
 
     with identity_server() as server:
         return asyncio.run(run(server.port))
 
 
-def _lost(up: Path, down: Path) -> dict[str, int]:
-    return {"packets": up.counts.packets + down.counts.packets, "lost": up.counts.lost + down.counts.lost}
+async def _kbps(relay: Relay, seconds: float) -> dict[str, int]:
+    """What goes through each way meanwhile, repetitions included."""
+    before = relay.up.counts.bytes, relay.down.counts.bytes
+    await asyncio.sleep(seconds)
+    after = relay.up.counts.bytes, relay.down.counts.bytes
+    return {way: round((after[at] - before[at]) * 8 / seconds / 1000) for at, way in enumerate(("up", "down"))}
+
+
+def _freezes(eye: Eye, from_s: float, to_s: float, limit_ms: float) -> int:
+    """How often no new picture came for so long."""
+    times = [from_s, *(sighting.at_s for sighting in eye.seen if from_s < sighting.at_s < to_s), to_s]
+    return sum((after - before) * 1000 > limit_ms for before, after in pairwise(times))
 
 
 def _gaps(eye: Eye, from_s: float, to_s: float) -> dict[str, float]:
     times = [sighting.at_s for sighting in eye.seen if from_s <= sighting.at_s < to_s]
-    return spread([1000 * (after - before) for before, after in zip(times, times[1:], strict=False)])
+    return spread([1000 * (after - before) for before, after in pairwise(times)])
 
 
 def _recovery_s(eye: Eye, good_s: float, before_ms: Sequence[float]) -> float | None:
-    """From when on five pictures in a row are as fresh as before, within half of that; None for never."""
+    """When five pictures in a row have been as fresh as before, within half of that; None for never."""
     limit_ms = 1.5 * float(np.percentile(before_ms, 95)) if before_ms else 0.0
-    after = [sighting for sighting in eye.seen if sighting.at_s >= good_s]
-    for first, *others in zip(*(after[index:] for index in range(5)), strict=False):
-        if all(sighting.latency_ms <= limit_ms for sighting in (first, *others)):
-            return round(first.at_s - good_s, 2)
+    fresh = 0
+    for sighting in eye.seen:
+        if sighting.at_s < good_s:
+            continue
+        fresh = fresh + 1 if sighting.latency_ms <= limit_ms else 0
+        if fresh == _FRESH_PICTURES:
+            return round(sighting.at_s - good_s, 2)
     return None
 
 

@@ -1,4 +1,4 @@
-"""A number written into a picture in bars that survive any codec, so that a frame is known again wherever it comes out."""
+"""A number written into a picture in bars that survive any codec, so that a frame is known again where it comes out."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Would it help to space a keyframe's packets out? A narrow place with a small buffer in front of a receiver, and a pacer
-before that or none."""
+"""Would it help to space a keyframe's packets out? A narrow place with a small buffer before a receiver, and a pacer before
+that or none."""
 
 from __future__ import annotations
 
@@ -12,11 +12,34 @@ from typing import Any
 from streamgen.bench.figures import spread
 from streamgen.bench.webrtc_peer import Codec, Eye, MendedCamera, connected_pair, longest_gap_ms, on_loopback
 from streamgen.bench.webrtc_relay import Relay, Shape, rtp_of, video_types
+from streamgen.frames import Pixels
 from streamgen.server.webrtc.encoders import Bitrate
 
 __all__ = ["measure_pacing"]
 
 _KEYFRAME_EVERY_S = 1.0
+
+
+class _Camera(MendedCamera):
+    """Has a keyframe made of a picture now and then, and knows under which timestamps they left."""
+
+    def __init__(self, side: int, fps: float, bitrate: Bitrate) -> None:
+        super().__init__(side, fps, bitrate)
+        self.sender: Any = None
+        self.keyframes: set[int] = set()
+        self._every = round(_KEYFRAME_EVERY_S * fps)
+        self._chosen: set[int] = set()
+
+    async def recv(self) -> Any:
+        number, pixels = await super().recv()
+        if self.sender is not None and number % self._every == 0:
+            self.sender._send_keyframe()  # looked at when this picture is encoded
+            self._chosen.add(number)
+        return number, pixels
+
+    def on_sent(self, item: tuple[int, Pixels], rtp_timestamp: int) -> None:
+        if item[0] in self._chosen:
+            self.keyframes.add(rtp_timestamp)
 
 
 @dataclass(slots=True)
@@ -66,7 +89,7 @@ def measure_pacing(
 
     async def run() -> dict[str, Any]:
         async with Relay() as relay:
-            camera = MendedCamera(side, fps, Bitrate(ceiling=video_kbps * 1000, floor=video_kbps * 1000))
+            camera = _Camera(side, fps, Bitrate(ceiling=video_kbps * 1000, floor=video_kbps * 1000))
             sender, receiver, track = await connected_pair(camera, codec, relay)
             eye = Eye(camera)
             watching = asyncio.create_task(eye.watch(track))
@@ -78,41 +101,32 @@ def measure_pacing(
                 buffer_bytes=buffer_bytes,
                 pace_bits_per_second=pace * video_kbps * 1000,
             )
-            inside: Any = sender.getTransceivers()[0].sender
+            camera.sender = sender.getTransceivers()[0].sender
             began_s = time.perf_counter()
-            while time.perf_counter() - began_s < seconds:
-                inside._send_keyframe()
-                await asyncio.sleep(_KEYFRAME_EVERY_S)
+            await asyncio.sleep(seconds)
             latencies_ms = eye.latencies_ms(began_s)
             freeze_ms = longest_gap_ms(eye.seen, began_s, time.perf_counter())
             watching.cancel()
             await sender.close()
             await receiver.close()
-        return _row(codec, side, pace, tally) | {
+        large = [frame for timestamp, frame in tally.frames.items() if timestamp in camera.keyframes]
+        small = [frame for timestamp, frame in tally.frames.items() if timestamp not in camera.keyframes]
+        return {
+            "codec": codec,
+            "size": f"{side}x{side}",
+            "video_kbps": video_kbps,
             "bottleneck_mbps": bottleneck_mbps,
             "buffer_kb": buffer_bytes / 1000,
-            "video_kbps": video_kbps,
+            "paced_at_times_the_bitrate": pace,
+            "keyframes": len(large),
+            "keyframe_kb": round(sum(frame.bytes for frame in large) / max(1, len(large)) / 1000, 1),
+            "keyframe_packets_lost_percent": _percent(large),
+            "other_packets_lost_percent": _percent(small),
             "latency_ms": spread(latencies_ms),
             "longest_freeze_ms": round(freeze_ms, 1),
         }
 
     return asyncio.run(run())
-
-
-def _row(codec: Codec, side: int, pace: float, tally: _Tally) -> dict[str, Any]:
-    """A keyframe is what has at least twice the bytes of the middle one."""
-    frames = sorted(tally.frames.values(), key=lambda frame: frame.bytes)
-    middle = frames[len(frames) // 2].bytes if frames else 0
-    large = [frame for frame in frames if frame.bytes >= 2 * middle]
-    return {
-        "codec": codec,
-        "size": f"{side}x{side}",
-        "paced_at_times_the_bitrate": pace,
-        "keyframes": len(large),
-        "keyframe_kb": round(sum(frame.bytes for frame in large) / max(1, len(large)) / 1000, 1),
-        "keyframe_packets_lost_percent": _percent(large),
-        "other_packets_lost_percent": _percent([frame for frame in frames if frame.bytes < 2 * middle]),
-    }
 
 
 def _percent(frames: Sequence[_Frame]) -> float:

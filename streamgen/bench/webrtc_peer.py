@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Literal
 
 import av
@@ -114,7 +115,7 @@ class MendedCamera(SendingTrack):
         self._fps = fps
         self._pictures = moving_pictures(side, side, _PICTURES)
 
-    async def recv(self) -> tuple[int, Pixels]:
+    async def recv(self) -> Any:
         number = await self._shutter.next()
         pixels = self._pictures[number % _PICTURES].copy()
         stamp_mark(pixels, number)
@@ -204,7 +205,7 @@ class Eye:
 def longest_gap_ms(seen: Iterable[Sighting], from_s: float, to_s: float) -> float:
     """The longest time in which no new picture came."""
     times = [from_s, *(sighting.at_s for sighting in seen if from_s < sighting.at_s < to_s), to_s]
-    return max(after - before for before, after in zip(times, times[1:], strict=False)) * 1000
+    return max(after - before for before, after in pairwise(times)) * 1000
 
 
 # ----------------------------------------------------------------------------------------------------------- connecting

@@ -1,7 +1,7 @@
 """A UDP path on loopback that loses, delays and reorders packets and has a narrow place, the same way every time.
 
-It is put into a connection by writing its ports into the candidates of offer and answer. RTP headers are in the clear, so
-it can tell video packets, their retransmissions and their order although it cannot read them.
+It is put into a connection by writing its ports into the candidates of offer and answer. RTP headers are in the clear,
+so it can tell video packets, their retransmissions and their order although it cannot read them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ def rtp_of(data: bytes) -> Rtp | None:
     """The header of an RTP packet; None for RTCP, DTLS and STUN (RFC 7983, RFC 5761)."""
     if len(data) < 12 or not 128 <= data[0] < 192 or 192 <= data[1] < 224:
         return None
-    return Rtp(
-        data[1] & 0x7F, int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:8], "big"), bool(data[1] & 0x80)
-    )
+    return Rtp(data[1] & 0x7F, int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:8], "big"), bool(data[1] & 0x80))
 
 
 def video_types(sdp: str) -> tuple[frozenset[int], frozenset[int]]:

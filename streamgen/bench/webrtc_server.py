@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from streamgen.bench.loopback import Server, running
 from streamgen.config import ServerConfig
@@ -121,8 +121,7 @@ def _fitted(pixels: Pixels, format: FrameFormat) -> Pixels:
     import av
 
     frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-    fitted: Pixels = frame.to_ndarray(format="rgb24", width=format.width, height=format.height)
-    return fitted
+    return cast(Pixels, frame.to_ndarray(format="rgb24", width=format.width, height=format.height))
 
 
 class _Observed:
@@ -138,7 +137,8 @@ class _Observed:
         if self._watching is None:
             self._watching = asyncio.get_running_loop().create_task(self._watch())
         if scope["type"] != "http" or scope["path"] != STATE:
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         held_up_ms, self._held_up_ms = self._held_up_ms, 0.0
         body = json.dumps({"held_up_ms": round(held_up_ms, 1), **self._alive()}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -176,7 +176,8 @@ def main() -> int:
     parser.add_argument("--mends", default=",".join(MENDS))
     args = parser.parse_args()
     config = ServerConfig(host="127.0.0.1", port=args.port, model="identity")
-    door.install = partial(install, args.mends.split(","))  # type: ignore[assignment]
+    install_some = partial(install, args.mends.split(","))
+    setattr(door, "install", install_some)  # noqa: B010 - the server knows no option for this
     listener = bind(config)
     server = server_for(config, IdentityWorker())
     server.config.app = _Observed(server.config.app, server)

@@ -85,10 +85,10 @@ def foreign(shown: np.ndarray, colours: np.ndarray, behind: tuple[int, int, int]
     return np.abs(shown - (back + share.clip(0, 1)[..., None] * span)).max(-1)
 
 
-def open_overlay(tab: Any, server: str, session: str, options: str = "") -> Any:
-    """In ``tab``, as large as a picture, over the WebSocket: its frames are not those of a video codec."""
+def open_overlay(tab: Any, server: str, session: str, options: str = "&transport=websocket") -> Any:
+    """In ``tab``, as large as a picture."""
     tab.page.set_viewport_size({"width": SIDE, "height": SIDE})
-    tab.page.goto(f"{server}/overlay.html#session={session}&transport=websocket{options}")
+    tab.page.goto(f"{server}/overlay.html#session={session}{options}")
     return tab.wait_for_outputs()
 
 
@@ -97,17 +97,27 @@ def test_nothing_of_a_green_screen_is_left_and_the_subject_has_its_colours(
     context: BrowserContext, server: str, open_tab: Callable[..., Any], script: str
 ) -> None:
     context.add_init_script(script)
+    with publishing(server, "green-screen", subject()[0], **KEYED):
+        overlay = open_overlay(open_tab("/healthz"), server, "green-screen")
+        check_colours(overlay, FLAT_BOUND, RIPPLE_BOUND, FRINGE_BOUND)
+
+
+def test_nor_is_it_over_webrtc_once_the_bitrate_has_risen(server: str, open_tab: Callable[..., Any]) -> None:
+    with publishing(server, "green-video", subject()[0], **KEYED):
+        overlay = open_overlay(open_tab("/healthz"), server, "green-video", "&transport=webrtc")
+        check_colours(overlay.wait_for_outputs(40), *(2 * bound for bound in (FLAT_BOUND, RIPPLE_BOUND, FRINGE_BOUND)))
+
+
+def check_colours(overlay: Any, flat_bound: int, ripple_bound: int, fringe_bound: int) -> None:
     pixels, seen = subject()
     colours, apart = subject_colours(pixels, seen), distance(seen)
-    with publishing(server, "green-screen", pixels, **KEYED):
-        overlay = open_overlay(open_tab("/healthz"), server, "green-screen")
-        for behind in BEHIND:
-            shown = composite(overlay, behind)
-            error = np.abs(shown - np.where(seen[..., None], colours, behind)).max(-1)
-            assert error[~seen & (apart > NEAR_EDGE)].max() <= 1
-            assert error[apart > ACROSS_A_BLOCK].max() <= FLAT_BOUND
-            assert error[apart > NEAR_EDGE].max() <= RIPPLE_BOUND
-            assert foreign(shown, colours, behind)[apart <= NEAR_EDGE].max() <= FRINGE_BOUND
+    for behind in BEHIND:
+        shown = composite(overlay, behind)
+        error = np.abs(shown - np.where(seen[..., None], colours, behind)).max(-1)
+        assert error[~seen & (apart > NEAR_EDGE)].max() <= 1
+        assert error[apart > ACROSS_A_BLOCK].max() <= flat_bound
+        assert error[apart > NEAR_EDGE].max() <= ripple_bound
+        assert foreign(shown, colours, behind)[apart <= NEAR_EDGE].max() <= fringe_bound
 
 
 def test_the_padding_of_a_picture_is_transparent_and_has_no_dark_edge(

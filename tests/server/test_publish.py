@@ -126,7 +126,7 @@ class Receiver:
                     self.may_read.wait(BUSY_S)
                     if len(self.shots) == self.count:
                         return
-        except OSError as error:
+        except (OSError, av.FFmpegError) as error:
             self.failure = error
 
 
@@ -319,7 +319,7 @@ async def test_a_receiver_that_comes_up_late_gets_the_stream_and_no_log_the_key(
 ) -> None:
     port = free_port()
     url = f"{scheme}://user:{SECRET}@127.0.0.1:{port}/live/{SECRET}"
-    listen = {"rtmp": {"listen": "1"}, "rtsp": {"rtsp_flags": "listen"}}[scheme]
+    listen = {"rtmp": {"listen": "1"}, "rtsp": {"rtsp_flags": "listen", "listen_timeout": "20"}}[scheme]
     async with writing(url) as writer:
         writer.put(marked(60, 128))
         await until(lambda: "connection refused" in log.text)

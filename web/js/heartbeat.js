@@ -1,7 +1,8 @@
-// Whether the other end lives, and how far away it is: neither a page's WebSocket nor WebRTC tells. The clock is passed in.
+// Whether the other end lives, and how far away it is: a page is told neither. The clock is passed in.
 
 /** @typedef {{everyMs: number, silenceMs: number}} Pulse how often to ask, and how much silence is death */
-/** @typedef {{now: () => number, setTimeout: (run: () => void, ms: number) => any, clearTimeout: (timer: any) => void}} Clock */
+/** @typedef {{now: () => number, setTimeout: (run: () => void, ms: number) => any,
+ *   clearTimeout: (timer: any) => void}} Clock */
 
 /** Nothing tells of a UDP path that is gone; of a TCP connection the browser mostly hears. Silence is looked at with each
  * beat: that of WebRTC is noticed after about 3 s.

@@ -121,7 +121,8 @@ export class Painter {
   #busy = false;
   #stopped = false;
 
-  /** @param {{paint: (output: Output) => unknown, painted: (output: Output) => void, failed: (error: unknown) => void}} on */
+  /** @param {{paint: (output: Output) => unknown, painted: (output: Output) => void,
+   *   failed: (error: unknown) => void}} on */
   constructor(on) {
     this.on = on;
   }

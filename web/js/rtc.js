@@ -163,7 +163,8 @@ export class RtcConnection {
     if (publishes) this.#sender = new VideoSender(video.sender, track);
   }
 
-  /** In a stream of its own: video in the same one would be held back to keep it in step. @param {RTCPeerConnection} peer */
+  /** In a stream of its own: video in the same one would be held back to keep it in step.
+   * @param {RTCPeerConnection} peer */
   #addAudio(peer) {
     const { role, audio } = this.options;
     if (role !== "publish" || !audio) return;
