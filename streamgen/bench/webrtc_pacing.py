@@ -1,5 +1,5 @@
-"""Would it help to space a keyframe's packets out? A narrow place with a small buffer before a receiver, and a pacer before
-that or none."""
+"""Would it help to space a keyframe's packets out? A narrow place with a small buffer in front of a receiver, with a
+pacer or without."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Camera(MendedCamera):
             self._chosen.add(number)
         return number, pixels
 
-    def on_sent(self, item: tuple[int, Pixels], rtp_timestamp: int) -> None:
+    def on_sending(self, item: tuple[int, Pixels], rtp_timestamp: int) -> None:
         if item[0] in self._chosen:
             self.keyframes.add(rtp_timestamp)
 

@@ -132,7 +132,7 @@ class MendedCamera(SendingTrack):
     def on_failed(self, error: Exception) -> None:
         self.stop()
 
-    def on_sent(self, item: Any, rtp_timestamp: int) -> None:
+    def on_sending(self, item: Any, rtp_timestamp: int) -> None:
         pass
 
     def _make_encoder(self, codec: Any) -> VideoEncoder:

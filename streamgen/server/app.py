@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Response, WebSocket
+from fastapi.middleware.cors import CORSMiddleware
 
 from streamgen import __version__
 from streamgen.config import ServerConfig
@@ -79,6 +80,17 @@ def create_app(
 
     app = FastAPI(title="streamgen", version=__version__, description=_ABOUT, lifespan=lifespan, redoc_url=None)
     app.state.house = house
+    if config.origins:  # pages elsewhere, which a browser asks the server about
+        exposed = ["Location", "ETag", "Link"]
+        methods = ["GET", "POST", "PATCH", "DELETE"]
+        headers = ["Authorization", "Content-Type", "If-Match"]
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[origin.rstrip("/") for origin in config.origins],
+            allow_methods=methods,
+            allow_headers=headers,
+            expose_headers=exposed,
+        )
     _add_socket(app, house)
     peers = app.state.peers = add_webrtc(app, house)
     add_mjpeg(app, house)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from urllib.parse import quote
 
 import uvicorn
 
@@ -60,6 +61,8 @@ def serve(config: ServerConfig) -> int:
     listener = bind(config)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    if config.token:
+        url += f"#token={quote(config.token, safe='')}"
     worker = Worker(config)
     server = server_for(config, worker, url=url)
     worker.on_given_up = server.fail

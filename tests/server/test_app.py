@@ -88,3 +88,14 @@ def test_pages_that_were_not_packed_are_a_clear_error(monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError) as caught:
         pages.web_root()
     assert caught.value.code == "pages_missing"
+
+
+async def test_pages_of_an_allowed_origin_may_read_answers_and_no_others() -> None:
+    async with running(origins=("https://mixer.example",)) as server, httpx.AsyncClient(base_url=server.http) as http:
+        asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+        allowed = await http.options("/webrtc/offer", headers={"origin": "https://mixer.example", **asked})
+        assert allowed.headers["access-control-allow-origin"] == "https://mixer.example"
+        answer = await http.get("/webrtc/ice-servers", headers={"origin": "https://mixer.example"})
+        assert answer.status_code == 200 and "Location" in answer.headers["access-control-expose-headers"]
+        foreign = await http.options("/webrtc/offer", headers={"origin": "https://evil.example", **asked})
+        assert "access-control-allow-origin" not in foreign.headers

@@ -10,7 +10,7 @@ received pictures      an unbounded queue                                      t
 received sound         always decoded                                          ``keep_encoded`` leaves it alone
 playout delay          not said                                                0 to 0 ms
 encoders               x264 at its default preset, 30 fps, 1 Mb/s              ``encoders``, in their own threads
-a frame's RTP time     not told                                                ``SendingTrack.on_sent``
+a frame's RTP time     not told                                                ``SendingTrack.on_sending``
 capture times          not told                                                ``captured_us``
 data channel packets   1200 bytes, too long for some tunnels                   1100 bytes
 =====================  ======================================================  ==================================
@@ -262,8 +262,8 @@ class SendingTrack(MediaStreamTrack):
         """Nothing more is sent, because a picture could not be encoded."""
 
     @abstractmethod
-    def on_sent(self, item: Any, rtp_timestamp: int) -> None:
-        """The picture's last packet left under this timestamp."""
+    def on_sending(self, item: Any, rtp_timestamp: int) -> None:
+        """The picture's packets leave now under this timestamp, or, of the first one, have left."""
 
 
 class _PlayoutDelay(rtp.HeaderExtensionsMap):
@@ -296,16 +296,19 @@ class _Sender(rtcrtpsender.RTCRtpSender):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._RTCRtpSender__rtp_header_extensions_map = _PlayoutDelay()
-        self._on_the_way: Any = None
+        self._first: tuple[Any, int] | None = None  # until it is sent
+        self._origin: int | None = None
 
     async def _next_encoded_frame(self, codec: Any) -> Any:
         track = self.track
         if not isinstance(track, SendingTrack):
             return await super()._next_encoded_frame(codec)
-        if self._on_the_way is not None:
-            # aiortc asks for the next frame once the last packet of this one is out.
-            item, self._on_the_way = self._on_the_way, None
-            track.on_sent(item, self._RTCRtpSender__rtp_timestamp)
+        if self._first is not None:
+            # aiortc adds a random origin to the timestamps; the first frame, which is out by now, tells it.
+            item, timestamp = self._first
+            self._first, sent = None, self._RTCRtpSender__rtp_timestamp
+            self._origin = (sent - timestamp) & 0xFFFFFFFF
+            track.on_sending(item, sent)
         item = await track.recv()
         if self._RTCRtpSender__encoder is None:
             self._RTCRtpSender__encoder = track.encoder = track.make_encoder(codec)
@@ -321,7 +324,10 @@ class _Sender(rtcrtpsender.RTCRtpSender):
         track.on_encoded(item, took_ms)
         if not payloads:
             return None
-        self._on_the_way = item
+        if self._origin is None:
+            self._first = (item, timestamp)
+        else:
+            track.on_sending(item, (self._origin + timestamp) & 0xFFFFFFFF)
         return rtcrtpsender.RTCEncodedFrame(payloads, timestamp, None)  # type: ignore[arg-type]
 
     async def _handle_rtcp_packet(self, packet: Any) -> None:

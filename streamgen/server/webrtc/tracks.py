@@ -91,7 +91,7 @@ class OutputTrack(SendingTrack):
     def on_failed(self, error: Exception) -> None:
         self._on_failed(error)
 
-    def on_sent(self, item: Delivery, rtp_timestamp: int) -> None:
+    def on_sending(self, item: Delivery, rtp_timestamp: int) -> None:
         output = item.picture.output
         if output.received_s:
             self.delay_s += (self._clock() - output.received_s - self.delay_s) * 0.1
