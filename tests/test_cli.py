@@ -350,6 +350,13 @@ def test_doctor_says_why_an_asked_backend_cannot_run() -> None:
     assert "cuda" in found["backend openvino"].fact
 
 
+def test_doctor_says_whether_webrtc_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert findings(doctor.check_webrtc)["WebRTC"].state is State.GOOD
+    monkeypatch.setattr("aiortc.__version__", "9.0.0")
+    found = findings(doctor.check_webrtc)["WebRTC"]
+    assert found.state is State.ABSENT and "found 9.0.0" in found.fact
+
+
 def test_doctor_names_the_style_list_and_a_missing_weights_file() -> None:
     assert "pencil" in findings(doctor.check_model)["model tiny"].fact
     missing = findings(doctor.check_model, weights=Path("none.safetensors"))["model tiny"]

@@ -175,6 +175,22 @@ def check_codecs(config: ServerConfig) -> Iterator[Finding]:
             yield Finding(State.GOOD, f"codec {name}", f"render can write {use}")
 
 
+def check_webrtc(config: ServerConfig) -> Iterator[Finding]:
+    """Whether pages can connect by WebRTC, and what encodes its video."""
+    if _version("aiortc") is None:
+        return
+    from streamgen.server.webrtc.aiortc_shim import check_version
+    from streamgen.server.webrtc.encoders import hardware_h264
+
+    try:
+        check_version()
+    except StreamgenError as error:
+        yield Finding(State.ABSENT, "WebRTC", f"{error.message}; pages take the WebSocket")
+    else:
+        encoder = hardware_h264() or "x264, as no hardware encoder opens"
+        yield Finding(State.GOOD, "WebRTC", f"aiortc {_version('aiortc')}; H264 by {encoder}")
+
+
 def check_pages(config: ServerConfig) -> Iterator[Finding]:
     """Whether the web pages came along."""
     if _version("fastapi") is None:
@@ -208,6 +224,7 @@ CHECKS: tuple[Check, ...] = (
     check_backends,
     check_model,
     check_codecs,
+    check_webrtc,
     check_pages,
     check_port,
 )

@@ -42,7 +42,7 @@ from streamgen.errors import BackendUnavailable
 from streamgen.server.webrtc.encoders import CLOCK_RATE, VideoEncoder, VideoPicture
 from streamgen.server.webrtc.jitter import EncodedFrame, NackSchedule, VideoJitterBuffer, is_keyframe
 
-__all__ = ["KNOWN", "MENDS", "SendingTrack", "captured_us", "install", "keep_encoded"]
+__all__ = ["KNOWN", "MENDS", "SendingTrack", "captured_us", "check_version", "install", "keep_encoded"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,12 +67,19 @@ def install(mends: Iterable[str] | None = None) -> None:
     Raises:
         BackendUnavailable: ``aiortc_unknown`` for a version whose inside is not known; nothing is touched then.
     """
+    check_version()
+    for name in MENDS if mends is None else mends:
+        MENDS[name]()
+
+
+def check_version() -> None:
+    """Raises:
+    BackendUnavailable: ``aiortc_unknown`` for a version whose inside is not known.
+    """
     version = tuple(int(part) for part in aiortc.__version__.split(".")[:2])
     if version != KNOWN:
         known = ".".join(map(str, KNOWN))
         raise BackendUnavailable("aiortc_unknown", f"WebRTC needs aiortc {known}, found {aiortc.__version__}")
-    for name in MENDS if mends is None else mends:
-        MENDS[name]()
 
 
 def _mend_receiving() -> None:
