@@ -51,9 +51,9 @@ async def _run(port: int, offers: int, mutated: int, vanishing: int, rounds: int
         answers = await asyncio.to_thread(_refused, port, valid)
         report: dict[str, Any] = {"before": before, "refused": answers, "rounds": []}
         for index in range(rounds):
-            row: dict[str, Any] = {"mutated": await asyncio.to_thread(_mutated, port, valid, mutated, index)}
+            row: dict[str, Any] = {"vanished": await _vanished(port, vanishing)}
+            row["mutated"] = await asyncio.to_thread(_mutated, port, valid, mutated, index)
             row["at_once"] = await _at_once(port, valid, offers, eye)
-            row["vanished"] = await _vanished(port, vanishing, eye)
             row["settled"] = await _settled(port, before)
             report["rounds"].append(row)
         after = [row["settled"]["state"] for row in report["rounds"]]
@@ -199,7 +199,7 @@ async def _at_once(port: int, valid: str, count: int, eye: Eye) -> dict[str, Any
     }
 
 
-async def _vanished(port: int, count: int, eye: Eye) -> dict[str, Any]:
+async def _vanished(port: int, count: int) -> dict[str, Any]:
     """Kill a process that holds connected peers; when the server has noticed."""
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)

@@ -59,8 +59,15 @@ def _show_notes() -> None:
     for name in ("streamgen.models", "streamgen.server.publish_writer"):
         logger = logging.getLogger(name)
         if not logger.handlers:
-            logger.addHandler(logging.StreamHandler())
+            logger.addHandler(_Notes())
         logger.setLevel(logging.INFO)
+
+
+class _Notes(logging.Handler):
+    """Writes to whatever standard error is by then."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -36,9 +36,11 @@ _HEADERS = [
 _PATIENCE = 10
 """Sends that may take ``send_timeout_s`` on end. More than a WebSocket is granted, which can connect again by itself:
 an ``<img>`` that is cut off stays so."""
-_REPEAT_S = 5.0
-"""A picture that nothing follows is sent again: the only way to learn that a reader has vanished, and proxies and
-players take a long silence for the end."""
+_REPEAT_S = 0.25
+"""A picture that nothing follows is sent again after so long: Chromium paints a part when the next one begins."""
+_KEEP_ALIVE_S = 5.0
+"""And then every so often: the only way to learn that a reader has vanished, and proxies and players take a long
+silence for the end."""
 _FPS = (0.1, 240.0)
 _LOOK_S = 0.25
 
@@ -133,8 +135,8 @@ class _Reader(Response):
         """
         loop = asyncio.get_running_loop()
         await self._send(b"--" + _BOUNDARY, send)
-        part = b""
-        while not isinstance(item := await _next(outbox, part), End):
+        part, silence_s = b"", None
+        while not isinstance(item := await _next(outbox, silence_s), End):
             if isinstance(item, Delivery):
                 due_s = loop.time() + self._interval_s
                 payload = (await item.picture.encoded(Codec.JPEG)).payload
@@ -143,8 +145,10 @@ class _Reader(Response):
                 outbox.acknowledged(item.seq)
                 while (left_s := due_s - loop.time()) > 0 and not outbox.ended:
                     await asyncio.sleep(min(left_s, _LOOK_S))
+                silence_s = _REPEAT_S
             elif item is None:
                 await self._send(part, send)
+                silence_s = _KEEP_ALIVE_S
         await self._send(b"--", send)  # ffmpeg takes a line end here for a broken header
 
     async def _send(self, data: bytes, send: Send) -> None:
@@ -154,10 +158,10 @@ class _Reader(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": True})
 
 
-async def _next(outbox: Outbox, part: bytes) -> str | bytes | Delivery | End | None:
-    """What comes next; None when ``part`` is to be sent again, because nothing comes."""
+async def _next(outbox: Outbox, silence_s: float | None) -> str | bytes | Delivery | End | None:
+    """What comes next; None when nothing comes for so long."""
     try:
-        async with asyncio.timeout(_REPEAT_S if part else None):
+        async with asyncio.timeout(silence_s):
             return await outbox.next()
     except TimeoutError:
         return None

@@ -54,21 +54,21 @@ def serve(config: ServerConfig) -> int:
     """Serve until SIGINT or SIGTERM, and return the exit code 0.
 
     Raises:
-        ConfigError: ``not_loopback`` for an address other machines can reach.
+        ConfigError: ``not_loopback`` for an address other machines can reach without a token; ``bad_publish``.
         PortInUse: another program listens on the address.
         StreamgenError: what kept the worker from starting.
     """
-    listener = bind(config)
-    host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    if config.token:
-        url += f"#token={quote(config.token, safe='')}"
-    worker = Worker(config)
-    server = server_for(config, worker, url=url)
-    worker.on_given_up = server.fail
-    print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
-    with _planned_stops():
-        server.run(sockets=[listener])
+    with bind(config) as listener:
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        if config.token:
+            url += f"#token={quote(config.token, safe='')}"
+        worker = Worker(config)
+        server = server_for(config, worker, url=url)
+        worker.on_given_up = server.fail
+        print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
+        with _planned_stops():
+            server.run(sockets=[listener])
     if server.failure is not None:
         raise server.failure
     return 0

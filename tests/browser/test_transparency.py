@@ -102,10 +102,13 @@ def test_nothing_of_a_green_screen_is_left_and_the_subject_has_its_colours(
         check_colours(overlay, FLAT_BOUND, RIPPLE_BOUND, FRINGE_BOUND)
 
 
-def test_nor_is_it_over_webrtc_once_the_bitrate_has_risen(server: str, open_tab: Callable[..., Any]) -> None:
-    with publishing(server, "green-video", subject()[0], **KEYED):
-        overlay = open_overlay(open_tab("/healthz"), server, "green-video", "&transport=webrtc")
-        check_colours(overlay.wait_for_outputs(40), *(2 * bound for bound in (FLAT_BOUND, RIPPLE_BOUND, FRINGE_BOUND)))
+@pytest.mark.parametrize("codec", ["vp8", "h264"])
+def test_nor_is_it_over_webrtc(server: str, open_tab: Callable[..., Any], codec: str) -> None:
+    """Sent nearly without loss, so that the loss is the video's."""
+    name = f"green-{codec}"
+    with publishing(server, name, subject()[0], **KEYED, video_codec=codec, send_quality=98):
+        overlay = open_overlay(open_tab("/healthz"), server, name, "&transport=webrtc")
+        check_colours(overlay.wait_for_outputs(30), FLAT_BOUND, 2 * RIPPLE_BOUND, 2 * FRINGE_BOUND)
 
 
 def check_colours(overlay: Any, flat_bound: int, ripple_bound: int, fringe_bound: int) -> None:
@@ -115,7 +118,7 @@ def check_colours(overlay: Any, flat_bound: int, ripple_bound: int, fringe_bound
         shown = composite(overlay, behind)
         error = np.abs(shown - np.where(seen[..., None], colours, behind)).max(-1)
         assert error[~seen & (apart > NEAR_EDGE)].max() <= 1
-        assert error[apart > ACROSS_A_BLOCK].max() <= flat_bound
+        assert np.quantile(error[apart > ACROSS_A_BLOCK], 0.999) <= flat_bound
         assert error[apart > NEAR_EDGE].max() <= ripple_bound
         assert foreign(shown, colours, behind)[apart <= NEAR_EDGE].max() <= fringe_bound
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -34,12 +35,12 @@ def show(server: Running | FakeWorker, pixels: Pixels, session: str = "cam") -> 
 
 @asynccontextmanager
 async def flowing(
-    server: Running | FakeWorker, peer: Peer, pixels: Pixels, session: str = "cam"
+    server: Running | FakeWorker, peer: Peer, *pictures: Pixels, session: str = "cam"
 ) -> AsyncIterator[None]:
-    """Outputs of the publisher's session, each as soon as it has seen the one before."""
+    """Outputs of the publisher's session, in turns, each as soon as it has seen the one before."""
 
     async def flow() -> None:
-        while True:
+        for pixels in itertools.cycle(pictures):
             show(server, pixels, session)
             header, _ = await peer.see()
             await peer.say("ack", seq=header.seq)

@@ -217,7 +217,8 @@ async def test_a_reader_gets_no_more_pictures_than_it_asks_for(server: Running) 
 
 
 async def test_a_picture_that_nothing_follows_is_sent_again(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mjpeg, "_REPEAT_S", 0.01)
+    for pause in ("_REPEAT_S", "_KEEP_ALIVE_S"):
+        monkeypatch.setattr(mjpeg, pause, 0.01)
     await server.publisher(session="cam")
     async with reading(server, "/mjpeg/cam") as reader:
         show(server, marked(60))
@@ -363,7 +364,7 @@ COLOUR = """() => {
 
 
 @pytest.mark.browser
-async def test_an_image_element_shows_every_picture_at_once(server: Running) -> None:
+async def test_an_image_element_shows_every_picture(server: Running) -> None:
     from playwright.async_api import async_playwright
 
     found = shutil.which("chromium") or shutil.which("google-chrome")

@@ -1,6 +1,7 @@
 // The figures under the picture: latency, rates, drops, and which stage takes the time.
 
 import { byId, make } from "./dom.js";
+import { Flow } from "./flow.js";
 import { batchDelay, frameTimes, glassToGlass, Rate, serverTimes, STAGES, videoTimes, Window } from "./meter.js";
 import { NO_FIGURES, RtcMeter } from "./rtc-meter.js";
 
@@ -13,6 +14,8 @@ import { NO_FIGURES, RtcMeter } from "./rtc-meter.js";
 const SETTLING_MS = 2000;
 const REFRESH_MS = 500;
 const NOTHING = "–";
+/** @type {Readonly<Record<Origin, string>>} */
+const LEADS = Object.freeze({ frames: "Glass to glass", prompt: "On the server", other: "On the server" });
 
 /** @type {Readonly<Record<typeof STAGES[number], string>>} */
 const NAMES = Object.freeze({
@@ -30,6 +33,8 @@ export class Hud {
   #total = new Window(300);
   #stages = STAGES.map((name) => ({ name, times: new Window(300) }));
   #in = new Rate();
+  /** What comes in from another program. */
+  #flow = new Flow();
   #out = new Rate();
   /** @type {number | null} */ #firstMs = null;
   /** @type {Stats | null} */ #server = null;
@@ -53,15 +58,17 @@ export class Hud {
   /** A new connection or source: measure anew. */
   restart() {
     this.#firstMs = null;
+    this.#flow.clear();
     this.#total.clear();
     for (const { times } of this.#stages) times.clear();
   }
 
-  /** Frames that the server makes itself have no glass to be timed from. @param {Origin} origin */
+  /** Frames that the server makes itself have no glass to be timed from, and another program's another clock.
+   * @param {Origin} origin */
   set origin(origin) {
     this.#origin = origin;
     byId("hud", HTMLElement).dataset.origin = origin;
-    text("hud-lead", origin === "prompt" ? "On the server" : "Glass to glass");
+    text("hud-lead", LEADS[origin]);
     this.restart();
     this.#show();
   }
@@ -77,10 +84,18 @@ export class Hud {
   /** Call every second: ask the server, and the browser, for what they count. @param {Stream} stream that is open */
   async poll(stream) {
     const stats = await stream.stats().catch(() => null);
-    if (stats) this.#server = stats;
+    if (stats) {
+      this.#server = stats;
+      this.#flow.read(stats, performance.now());
+    }
     const report = await stream.peerConnection?.getStats();
     this.#rtc = report ? this.#rtcMeter.read(report.values()) : NO_FIGURES;
     this.#roundTripMs = stream.roundTripMs;
+  }
+
+  /** Whether no frames have come into the session for some seconds. */
+  get dry() {
+    return this.#flow.dry(performance.now());
   }
 
   /** @param {Settings} settings in force */
@@ -143,8 +158,9 @@ export class Hud {
 
   /** @param {number} now */
   #sentFps(now) {
-    if (this.#transport === "websocket") return this.#in.perSecond(now).toFixed(1);
-    return Number.isNaN(this.#rtc.sentFps) ? NOTHING : this.#rtc.sentFps.toFixed(1);
+    const own = this.#transport === "websocket" ? this.#in.perSecond(now) : this.#rtc.sentFps;
+    const fps = this.#origin === "other" ? this.#flow.fps : own;
+    return Number.isNaN(fps) ? NOTHING : fps.toFixed(1);
   }
 
   #showDrops() {

@@ -4,7 +4,8 @@ const NAME = "streamgen.session";
 const TOKEN = "streamgen.resume";
 const LOCK_WAIT_MS = 400;
 
-/** @typedef {{name: string, token: string | undefined, remember: (token: string | null) => void}} Identity */
+/** `token` is the newest one that was remembered.
+ * @typedef {{name: string, token: string | undefined, remember: (token: string | null) => void}} Identity */
 
 /** This tab's session name, with the token to take it over if it still runs.
  * A name belongs to the tab that holds its lock; a second tab gets, and keeps, one of its own.
@@ -26,11 +27,17 @@ export async function identify(fresh = false) {
 
 /** @param {string} name @param {Storage} storage @returns {Identity} */
 function identity(name, storage) {
-  return {
+  /** @type {Identity} */
+  const made = {
     name,
     token: storage.getItem(TOKEN) ?? undefined,
-    remember: (token) => (token ? storage.setItem(TOKEN, token) : storage.removeItem(TOKEN)),
+    remember: (token) => {
+      made.token = token ?? undefined;
+      if (token) storage.setItem(TOKEN, token);
+      else storage.removeItem(TOKEN);
+    },
   };
+  return made;
 }
 
 function newName() {

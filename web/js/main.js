@@ -1,34 +1,45 @@
 // The page: a source, a stream, a screen, and what the visitor does with them.
 
 import { Capture } from "./capture.js";
-import { byId, press, setIcon } from "./dom.js";
+import { byId } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Hud } from "./hud.js";
 import { identify, overlayUrl } from "./identity.js";
 import { listen } from "./keys.js";
 import { Look } from "./look.js";
-import { known, LoraPanel } from "./loras.js";
+import { LoraPanel } from "./loras.js";
 import { ModelMenu } from "./models.js";
 import { NegativePrompt } from "./negative.js";
+import { Notice } from "./notice.js";
+import { ObsGuide } from "./obs-guide.js";
 import { FormatPanel, SettingsPanel } from "./panel.js";
 import { PathControl } from "./path.js";
+import { PauseButton } from "./pause.js";
+import { SourcePicker } from "./picker.js";
 import { download, fileName, RecordButton } from "./record.js";
 import { ReferenceField } from "./reference-field.js";
+import { forget, recall, remember } from "./remembered.js";
 import { Screen } from "./screen.js";
-import { SourcePicker } from "./picker.js";
+import { Status } from "./status.js";
 import { connect, mergeSettings } from "./streamgen.js";
 import { capitalised, toast } from "./toasts.js";
 
 /** @import {Format, Output, Settings, State, StateDetail, Welcome} from "./types.js" */
 /** @import {Stream, StreamError} from "./streamgen.js" */
-/** @import {Source} from "./sources.js" */
+/** @import {Kind, Source} from "./sources.js" */
+/** @import {Origin} from "./feed.js" */
 /** @import {Identity} from "./identity.js" */
+/** @import {Arrival} from "./obs-guide.js" */
 
-const KEPT_SETTINGS = "streamgen.settings";
 const STATS_MS = 1000;
+const NO_SESSION = 4404;
 const TAKEN = 4409;
+/** Between two looks whether OBS sends. */
+const LOOK_MS = 2000;
+/** @type {Readonly<Partial<Record<Kind, Origin>>>} */
+const ORIGINS = Object.freeze({ prompt: "prompt", obs: "other" });
 
-/** What the page's address says: transport=auto|webrtc|websocket, token=... */
+/** What the page's address says: transport=auto|webrtc|websocket, token=..., control=the session that OBS sends into */
 const GIVEN = new URLSearchParams(location.hash.slice(1));
 const TOKEN = GIVEN.get("token") ?? undefined;
 
@@ -42,12 +53,13 @@ const CLOSED = Object.freeze({
 class Page {
   /** @type {Stream | null} */ stream = null;
   /** @type {Identity | null} */ identity = null;
-  /** @type {() => void} what the notice's first button does */ retry = () => {};
+  /** @type {string | null} that another program publishes and this page steers, null: it publishes */ steered = null;
   /** @type {Settings} in force, with what was asked for since */ wanted = {};
   /** @type {Set<object>} changes that the server has not answered yet */ unconfirmed = new Set();
   /** @type {Format | undefined} likewise */ wantedFormat;
-  lost = false;
   feed = new Feed();
+  status = new Status();
+  notice = new Notice();
   path = new PathControl(GIVEN.get("transport"), (wish) => this.stream?.useTransport(wish));
 
   /** @param {any} schema */
@@ -56,7 +68,7 @@ class Page {
     this.screen = new Screen();
     this.recorder = new RecordButton(this.screen.canvas);
     this.settings = new SettingsPanel(schema, update, (defaults) => this.reset(defaults));
-    this.format = new FormatPanel(schema.$defs.FrameFormat.properties, (format) => this.reformat(format));
+    this.format = new FormatPanel(schema.$defs.FrameFormat.properties, (change) => this.reformat(change));
     this.look = new Look(update);
     this.negative = new NegativePrompt(update);
     this.loras = new LoraPanel(update);
@@ -66,55 +78,90 @@ class Page {
     const format = () => this.stream?.format ?? this.format.format;
     this.capture = new Capture(() => this.stream, format, () => this.hud.sent());
     this.hud = new Hud(() => this.capture.skipped + (this.stream?.counters.replaced ?? 0));
+    this.pauseButton = new PauseButton(() => this.pause());
+    this.obs = new ObsGuide(TOKEN, () => this.picker.choose("obs"));
     this.picker = new SourcePicker({
       opened: (source) => this.use(source),
-      failed: (title, text, retry) => this.notice(title, text, retry),
+      failed: (title, text, retry) => this.notice.show(title, text, retry),
+      session: () => this.obs.session,
     });
   }
 
   async start() {
     this.#wire();
     this.identity = await identify();
-    byId("obs-url", HTMLInputElement).value = overlayUrl(this.identity.name, TOKEN);
     setInterval(() => this.#poll(), STATS_MS);
     addEventListener("online", () => this.stream?.retryNow());
-    await this.picker.start();
+    addEventListener("hashchange", () => this.#asked() && this.picker.choose("obs"));
+    await (this.#asked() ? this.picker.choose("obs") : this.picker.start());
+  }
+
+  /** Take over the session's name that the page's address may name. */
+  #asked() {
+    const session = new URLSearchParams(location.hash.slice(1)).get("control");
+    if (session) this.obs.session = session;
+    return session !== null;
   }
 
   /** @param {Source} source */
   use(source) {
     const picture = source.picture();
-    byId("notice", HTMLElement).hidden = true;
-    this.feed.origin = source.kind === "prompt" ? "prompt" : "frames";
+    const steered = source.kind === "obs" ? source.label : null;
+    this.notice.hide();
+    this.feed.origin = ORIGINS[source.kind] ?? "frames";
     this.hud.origin = this.feed.origin;
     this.screen.mirror = source.kind === "camera";
     this.screen.comparable = picture !== null;
     this.capture.comparing = this.screen.split;
     if (picture) this.format.source(picture.width, picture.height);
     this.capture.use(picture ? source : null);
-    if (!this.stream) return this.open();
+    if (!this.stream || steered !== this.steered) return this.#begin(steered);
+    if (steered !== null) return this.obs.open();
     this.stream.replaceTrack(this.capture.track).catch(() => {}); // the connection ended: the next one sends it
     this.#arrange();
     this.update(this.feed.patch(this.wanted));
     this.reformat(this.format.format);
   }
 
+  /** Publish this page's own session, or steer another. @param {string | null} steered its name */
+  #begin(steered) {
+    const left = this.stream;
+    this.stream = null;
+    left?.close();
+    this.steered = steered;
+    const own = steered === null;
+    this.#blank();
+    byId("waiting-text", HTMLElement).textContent = own ? "Waiting for the first picture" : "Waiting for OBS";
+    this.pauseButton.own = own;
+    this.#showPaused(false);
+    this.hud.live = false;
+    this.status.restart();
+    this.status.waiting = !own;
+    this.obs.leave();
+    if (own) this.format.unfollow();
+    else this.obs.open();
+    this.open();
+  }
+
   open() {
     if (!this.identity) return;
+    const own = this.steered === null;
     const { name, token } = this.identity;
-    this.wantedFormat = this.format.format;
-    this.reference.renew();
+    this.wantedFormat = own ? this.format.format : undefined;
+    this.wanted = {};
+    this.unconfirmed.clear();
+    this.reference.renew(own);
+    byId("obs-url", HTMLInputElement).value = overlayUrl(this.session, TOKEN);
     const url = new URL("ws", document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    this.stream = connect(url, {
-      session: name,
-      resume: token,
-      format: this.wantedFormat,
+    const publish = { session: name, resume: token, format: this.wantedFormat, track: this.capture.track };
+    const steer = /** @type {const} */ ({ role: "control", session: this.session, maxBackoffMs: LOOK_MS });
+    const stream = connect(url, {
+      ...(own ? publish : steer),
       client: "web page",
       alpha: true,
       token: TOKEN,
       transport: this.path.wish,
-      track: this.capture.track,
       onTransport: (kind, reason) => {
         this.capture.transport = this.hud.transport = kind;
         this.path.show(kind, reason);
@@ -127,30 +174,36 @@ class Page {
         this.look.understood(updated);
       },
       onReformatted: ({ format }) => {
-        this.#showFormat(format);
+        this.#formatted(format);
         this.hud.restart();
       },
       onSwitched: () => this.#showModel(),
       onReady: () => this.capture.ready(),
-      onState: (state, detail) => this.#state(state, detail),
+      onState: (state, detail) => stream === this.stream && this.#state(state, detail),
       onError: (error) => this.#failed(error),
       onWarning: ({ message }) => toast(capitalised(message)),
     });
+    this.stream = stream;
+  }
+
+  /** The name of the session on the screen. */
+  get session() {
+    return this.steered ?? this.identity?.name ?? "";
   }
 
   /** @param {Settings} patch */
   update(patch) {
-    if (!this.stream || !Object.keys(patch).length) return;
+    const { stream } = this;
+    if (!stream || !Object.keys(patch).length) return;
     if (typeof patch.max_fps === "number") this.capture.maxFps = patch.max_fps;
     this.wanted = mergeSettings(this.wanted, patch);
     const change = {};
     this.unconfirmed.add(change);
-    this.stream
+    stream
       .update(patch)
-      .catch(() => (this.wanted = this.stream?.settings ?? {}))
+      .catch(() => stream === this.stream && (this.wanted = stream.settings))
       .finally(() => {
-        this.unconfirmed.delete(change);
-        if (!this.unconfirmed.size) this.#applied(this.stream?.settings ?? {});
+        if (this.unconfirmed.delete(change) && !this.unconfirmed.size) this.#applied(stream.settings);
       });
   }
 
@@ -161,36 +214,29 @@ class Page {
     this.update(settings);
   }
 
-  /** @param {Format} format */
-  reformat(format) {
-    if (JSON.stringify(format) === JSON.stringify(this.wantedFormat)) return;
-    this.wantedFormat = format;
-    if (!this.stream) return;
-    this.#showFormat(format, "…");
-    this.stream.reformat(format).catch(() => {
-      this.wantedFormat = this.stream?.format;
-      if (this.wantedFormat) this.#showFormat(this.wantedFormat);
-    });
-  }
-
-  /** @param {string} title @param {string} text @param {() => void} retry */
-  notice(title, text, retry) {
-    byId("notice-title", HTMLElement).textContent = title;
-    byId("notice-text", HTMLElement).textContent = text;
-    byId("notice", HTMLElement).hidden = false;
-    this.retry = retry;
+  /** @param {Partial<Format>} change */
+  reformat(change) {
+    const { stream, wantedFormat } = this;
+    if (!stream || !wantedFormat) return; // it is asked for by the hello, or not known yet
+    const wanted = { ...wantedFormat, ...change };
+    if (JSON.stringify(wanted) === JSON.stringify(wantedFormat)) return;
+    this.wantedFormat = wanted;
+    this.#showFormat(wanted, "…");
+    stream.reformat(change).catch(() => stream === this.stream && stream.format && this.#formatted(stream.format));
   }
 
   pause() {
     if (!this.stream) return;
     const paused = !this.stream.paused;
-    this.capture.running = !paused;
-    const button = byId("pause", HTMLElement);
-    press(button, paused);
-    setIcon(button, paused ? "i-play" : "i-pause");
-    byId("paused", HTMLElement).hidden = !paused;
+    this.#showPaused(paused);
     (paused ? this.stream.pause() : this.stream.resume()).catch(() => {});
     if (!paused) this.hud.restart();
+  }
+
+  /** @param {boolean} paused */
+  #showPaused(paused) {
+    this.capture.running = !paused;
+    this.pauseButton.paused = paused;
   }
 
   async snapshot() {
@@ -201,8 +247,7 @@ class Page {
   }
 
   async copyObsUrl() {
-    if (!this.identity) return;
-    const url = overlayUrl(this.identity.name, TOKEN);
+    const url = overlayUrl(this.session, TOKEN);
     try {
       await navigator.clipboard.writeText(url);
       toast("Copied. In OBS, add a Browser source with this URL.");
@@ -225,15 +270,12 @@ class Page {
   #wire() {
     /** @type {Record<string, () => unknown>} */
     const actions = {
-      pause: () => this.pause(),
       split: () => (this.capture.comparing = this.screen.split = !this.screen.split),
       mirror: () => (this.screen.mirror = !this.screen.mirror),
       snapshot: () => this.snapshot(),
       fullscreen: () => this.fullscreen(),
       "copy-obs": () => this.copyObsUrl(),
       help: () => this.help(),
-      "notice-retry": () => this.retry(),
-      "notice-close": () => (byId("notice", HTMLElement).hidden = true),
     };
     for (const [id, run] of Object.entries(actions)) byId(id, HTMLElement).addEventListener("click", run);
     const does = (/** @type {string} */ id) => () => byId(id, HTMLElement).click();
@@ -252,20 +294,44 @@ class Page {
 
   /** @param {Output} output */
   async #paint(output) {
-    await this.screen.paint(output, this.capture.before(output));
+    if (!(await this.screen.paint(output, this.capture.before(output)))) return;
     this.hud.painted(output);
     if (output.engineUs !== null) this.capture.took(output.engineUs / 1000);
     if (output.seq !== null) Object.assign(this.screen.canvas.dataset, { seq: output.seq, rev: output.settingsRev });
     byId("waiting", HTMLElement).hidden = true;
+    this.#arrive("live");
+  }
+
+  /** Nothing is shown until the next picture. */
+  #blank() {
+    this.screen.clear();
+    byId("waiting", HTMLElement).hidden = false;
+  }
+
+  /** @param {Arrival} arrival of the pictures that OBS sends */
+  #arrive(arrival) {
+    if (this.steered === null) return;
+    this.obs.arrival = arrival;
+    this.status.waiting = arrival !== "live";
+  }
+
+  /** OBS's session is over; another of its name may begin, with settings of its own. */
+  #ended() {
+    if (this.obs.arrival === "waiting") return;
+    this.#arrive("waiting");
+    this.#blank();
+    this.reference.renew(false);
+    if (this.stream?.paused) this.pause();
   }
 
   /** @param {Welcome} welcome */
   #welcomed(welcome) {
-    this.identity?.remember(welcome.resume);
+    const own = this.steered === null;
+    if (own) this.identity?.remember(welcome.resume);
     this.#showModel();
-    this.#showFormat(welcome.format);
+    this.#formatted(welcome.format);
     this.hud.restart();
-    const kept = welcome.resumed || welcome.rev > 0 ? {} : recall(welcome);
+    const kept = own && !welcome.resumed && welcome.rev === 0 ? recall(welcome) : {};
     this.wanted = welcome.settings;
     this.unconfirmed.clear();
     this.#applied(welcome.settings);
@@ -302,18 +368,14 @@ class Page {
     this.loras.show(settings);
     this.hud.settings = settings;
     if (typeof settings.max_fps === "number") this.capture.maxFps = settings.max_fps;
-    localStorage.setItem(KEPT_SETTINGS, JSON.stringify(settings));
+    if (this.steered === null) remember(settings);
   }
 
   /** @param {State} state @param {StateDetail} detail */
   #state(state, { code }) {
-    const names = { connecting: "Connecting", open: "Live", reconnecting: "Reconnecting", closed: "Disconnected" };
-    if (state === "reconnecting") this.lost = true;
-    else if (state !== "connecting") this.lost = false;
     this.hud.live = state === "open";
-    byId("connection", HTMLElement).dataset.state = state;
-    byId("stage", HTMLElement).dataset.state = state;
-    byId("connection-text", HTMLElement).textContent = this.lost ? "Reconnecting… is the server running?" : names[state];
+    this.status.show(state, code);
+    if (state === "reconnecting" && code === NO_SESSION) this.#ended();
     if (state === "closed") void this.#closed(code ?? 1000);
   }
 
@@ -321,21 +383,28 @@ class Page {
   async #closed(code) {
     if (code === TAKEN) {
       this.identity = await identify(true);
-      byId("obs-url", HTMLInputElement).value = overlayUrl(this.identity.name, TOKEN);
       toast("This session's name is in use elsewhere; this tab has a new OBS URL.");
       return this.open();
     }
-    this.notice("The session has ended", CLOSED[code] ?? "Start a new one to go on.", () => {
-      byId("notice", HTMLElement).hidden = true;
+    this.notice.show("The session has ended", CLOSED[code] ?? "Start a new one to go on.", () => {
+      this.notice.hide();
       this.open();
     });
   }
 
   /** @param {StreamError} error */
   #failed(error) {
-    if (error.code === "publisher_exists") return; // the close code that follows says so, and is dealt with
-    if (error.code === "unknown_setting") localStorage.removeItem(KEPT_SETTINGS);
+    // The close code that follows says so, and is dealt with.
+    if (error.code === "publisher_exists" || error.code === "no_such_session") return;
+    if (error.code === "unknown_setting") forget();
     toast(capitalised(error.message), "alert");
+  }
+
+  /** @param {Format} format in force */
+  #formatted(format) {
+    this.wantedFormat = format;
+    if (this.steered !== null) this.format.follow(format);
+    this.#showFormat(format);
   }
 
   /** @param {Format} format @param {string} [more] that it is not in force yet */
@@ -344,17 +413,10 @@ class Page {
   }
 
   async #poll() {
-    if (this.stream?.state === "open") await this.hud.poll(this.stream);
-  }
-}
-
-/** The settings of the last visit, as far as this server can have them. @param {Welcome} welcome @returns {Settings} */
-function recall({ loras }) {
-  try {
-    const kept = JSON.parse(localStorage.getItem(KEPT_SETTINGS) ?? "{}");
-    return "loras" in kept ? { ...kept, loras: known(kept.loras, loras) } : kept;
-  } catch {
-    return {};
+    const { stream } = this;
+    if (stream?.state !== "open") return;
+    await this.hud.poll(stream);
+    if (stream === this.stream && this.obs.arrival !== "waiting") this.#arrive(this.hud.dry ? "dry" : "live");
   }
 }
 

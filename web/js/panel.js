@@ -3,14 +3,18 @@
 import { control, hasControl } from "./controls.js";
 import { byId } from "./dom.js";
 import { groupOf } from "./groups.js";
-import { matchSize, presets } from "./sizes.js";
+import { describeSize, matchSize, presets } from "./sizes.js";
 
 /** @import {Control, Property} from "./controls.js" */
 /** @import {Group, Situation} from "./groups.js" */
 /** @import {Format, Settings} from "./types.js" */
+/** @typedef {{base: string, shape: string, aspect: number, fit: "cover" | "contain"}} Choice `aspect`: where none is
+ * chosen by the shape */
 
-/** Aspects to choose from; 0 is the source's own. @type {Readonly<Record<string, number>>} */
-const SHAPES = Object.freeze({ "Match the source": 0, Square: 1, "16:9": 16 / 9, "4:3": 4 / 3, "9:16": 9 / 16 });
+/** Aspects to choose from. @type {Readonly<Record<string, number>>} */
+const SHAPES = Object.freeze({ Square: 1, "16:9": 16 / 9, "4:3": 4 / 3, "9:16": 9 / 16 });
+/** The aspect of the source, or of the format that another session has. */
+const MATCH = "Match the source";
 /** Where each group stands. @type {Readonly<Record<Group, string>>} */
 const BOXES = Object.freeze({ main: "controls", reference: "controls-reference", advanced: "controls-advanced" });
 const KEPT = "streamgen.format";
@@ -57,54 +61,83 @@ export class SettingsPanel {
 
 /** Size, shape and fit of the output. */
 export class FormatPanel {
-  #base = "320"; // larger than the protocol's default, because here a person looks at it
-  #shape = Object.keys(SHAPES)[0];
-  #fit = "cover";
-  #aspect = 1;
+  /** @type {Choice} of the visitor for this page's own sources; larger than the protocol's default, because here a person
+   * looks at it */
+  #own = { base: "320", shape: MATCH, aspect: 1, fit: "cover" };
+  #shown = this.#own;
+  /** @type {{base: Control, shape: Control, fit: Control}} */ #controls;
 
-  /** @param {{width: Property, height: Property, fit: Property}} schema @param {(format: Format) => void} onChange */
+  /** @param {{width: Property, height: Property, fit: Property}} schema
+   * @param {(change: Partial<Format>) => void} onChange */
   constructor(schema, onChange) {
     const { minimum = 128, maximum = 1024, multipleOf = 32 } = schema.width;
     this.rules = { min: minimum, max: maximum, multiple: multipleOf };
-    this.#fit = String(schema.fit.default ?? "cover");
-    Object.assign(this, this.#recall());
-    const changed = () => {
-      localStorage.setItem(KEPT, JSON.stringify([this.#base, this.#shape, this.#fit]));
-      onChange(this.format);
+    if (schema.fit.default === "contain") this.#own.fit = "contain";
+    this.#recall();
+    const choose = (/** @type {Partial<Choice>} */ chosen) => {
+      Object.assign(this.#shown, chosen);
+      if (this.#shown === this.#own) this.#keep();
+      const { fit, ...size } = this.format;
+      onChange("fit" in chosen ? { fit } : size);
     };
     const sizes = presets(this.rules).map(String);
     const cost = "Pixels along a side of a square; other shapes cost about the same.";
     const labels = sizes.map((side) => `about ${side}×${side} pixels`);
     const size = { title: "Size", description: cost, enum: sizes, labels };
-    const shape = { title: "Shape", description: "The aspect of the output.", enum: Object.keys(SHAPES) };
-    const controls = [
-      control("size", { ...size, default: this.#base }, (value) => ((this.#base = String(value)), changed())),
-      control("shape", { ...shape, default: this.#shape }, (value) => ((this.#shape = String(value)), changed())),
-      control("fit", { ...schema.fit, default: this.#fit }, (value) => ((this.#fit = String(value)), changed())),
-    ];
-    byId("format", HTMLElement).append(...controls.map(({ root }) => root));
+    const shape = { title: "Shape", description: "The aspect of the output.", enum: [MATCH, ...Object.keys(SHAPES)] };
+    this.#controls = {
+      base: control("size", size, (value) => choose({ base: String(value) })),
+      shape: control("shape", shape, (value) => choose({ shape: String(value) })),
+      fit: control("fit", schema.fit, (value) => choose({ fit: value === "contain" ? "contain" : "cover" })),
+    };
+    byId("format", HTMLElement).append(...Object.values(this.#controls).map(({ root }) => root));
+    this.#show();
+  }
+
+  #keep() {
+    const { base, shape, fit } = this.#own;
+    localStorage.setItem(KEPT, JSON.stringify([base, shape, fit]));
   }
 
   #recall() {
     try {
       const [base, shape, fit] = JSON.parse(localStorage.getItem(KEPT) ?? "[]");
-      if (presets(this.rules).map(String).includes(base)) this.#base = base;
-      if (shape in SHAPES) this.#shape = shape;
-      if (fit === "cover" || fit === "contain") this.#fit = fit;
+      if (presets(this.rules).map(String).includes(base)) this.#own.base = base;
+      if (shape in SHAPES) this.#own.shape = shape;
+      if (fit === "cover" || fit === "contain") this.#own.fit = fit;
     } catch {
       localStorage.removeItem(KEPT);
     }
   }
 
+  #show() {
+    for (const name of /** @type {const} */ (["base", "shape", "fit"])) this.#controls[name].set(this.#shown[name]);
+    const match = this.#controls.shape.root.querySelector("option");
+    if (match) match.textContent = this.#shown === this.#own ? MATCH : "As it is";
+  }
+
   /** Tell the shape of the source; a format that matches it follows. @param {number} width @param {number} height */
   source(width, height) {
-    this.#aspect = width / height;
+    this.#own.aspect = width / height;
+  }
+
+  /** Show the format of a session that another program feeds; what is chosen meanwhile is not for this page's own sources.
+   * @param {Format} format in force */
+  follow({ width, height, fit }) {
+    const { base, shape } = describeSize({ width, height }, SHAPES, this.rules);
+    this.#shown = { base: String(base), shape: shape || MATCH, aspect: width / height, fit };
+    this.#show();
+  }
+
+  /** Show what the visitor chose for this page's own sources again. */
+  unfollow() {
+    this.#shown = this.#own;
+    this.#show();
   }
 
   /** @returns {Format} */
   get format() {
-    const aspect = SHAPES[this.#shape] || this.#aspect;
-    const fit = this.#fit === "contain" ? "contain" : "cover";
-    return { ...matchSize(Number(this.#base), aspect, this.rules), fit };
+    const { base, shape, aspect, fit } = this.#shown;
+    return { ...matchSize(Number(base), SHAPES[shape] ?? aspect, this.rules), fit };
   }
 }

@@ -1,7 +1,7 @@
 // Choosing a source: the row of buttons, the list of cameras, files dropped on the picture.
 
 import { byId, make, press } from "./dom.js";
-import { cameras, openCamera, openImage, openPrompt, openSample, openScreen } from "./sources.js";
+import { cameras, openCamera, openImage, openObs, openPrompt, openSample, openScreen } from "./sources.js";
 import { openVideo, SourceError } from "./sources.js";
 import { toast } from "./toasts.js";
 
@@ -14,7 +14,8 @@ export class SourcePicker {
   #attempt = 0;
 
   /** @param {{opened: (source: Source) => void,
-   *   failed: (title: string, text: string, retry: () => void) => void}} on */
+   *   failed: (title: string, text: string, retry: () => void) => void, session: () => string}} on `session`: that OBS
+   *   sends into */
   constructor(on) {
     this.on = on;
     for (const button of document.querySelectorAll("[data-source]")) {
@@ -38,7 +39,7 @@ export class SourcePicker {
   /** Begin with the last visit's source where that needs no question, else with the sample. */
   async start() {
     const kept = localStorage.getItem(KEPT);
-    if (kept === "prompt") return this.choose("prompt");
+    if (kept === "prompt" || kept === "obs") return this.choose(kept);
     const camera = kept === "camera" && (await cameraAllowed());
     await this.choose(camera ? "camera" : "sample");
   }
@@ -46,7 +47,8 @@ export class SourcePicker {
   /** @param {Kind} kind */
   async choose(kind) {
     if (kind === "video" || kind === "image") return byId(`${kind}-file`, HTMLInputElement).click();
-    const openers = { camera: () => openCamera(), screen: openScreen, sample: openSample, prompt: openPrompt };
+    const obs = () => openObs(this.on.session());
+    const openers = { camera: () => openCamera(), screen: openScreen, sample: openSample, prompt: openPrompt, obs };
     await this.#open(openers[kind]);
   }
 

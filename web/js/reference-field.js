@@ -18,6 +18,7 @@ export class ReferenceField {
   /** @type {Jpeg} likewise, or asked for since */ #shown = null;
   #attempt = 0;
   #unsaid = true;
+  #own = true;
 
   /** @param {(jpeg: Jpeg) => Promise<unknown>} put settles once it is in force, or is refused
    * @param {() => OffscreenCanvas | null} frame that is shown now */
@@ -45,9 +46,13 @@ export class ReferenceField {
     this.#show(this.#jpeg);
   }
 
-  /** Call when a session is begun that knows nothing of this page's picture. */
-  renew() {
-    this.#unsaid = true;
+  /** Call when a session is begun. @param {boolean} own of this page, which is told of the page's picture; else one that
+   * has its own, unknown here until another one is chosen */
+  renew(own) {
+    this.#attempt += 1;
+    this.#own = this.#unsaid = own;
+    this.#jpeg = own ? recall() : null;
+    this.#show(this.#jpeg);
   }
 
   /** @param {boolean} takes whether the model the server has now takes one */
@@ -76,12 +81,13 @@ export class ReferenceField {
       await this.put(jpeg);
       if (jpeg !== this.#shown) return; // another was asked for meanwhile
       this.#jpeg = jpeg;
+      if (!this.#own) return;
       if (jpeg) sessionStorage.setItem(KEPT, toBase64(jpeg));
       else sessionStorage.removeItem(KEPT);
     } catch (error) {
       if (jpeg === this.#shown) this.#show(this.#jpeg); // it stays in force
-      if (error instanceof StreamError) toast(capital(error.message), "alert");
-      else throw error;
+      if (!(error instanceof StreamError)) throw error;
+      if (error.code !== "closed") toast(capital(error.message), "alert"); // else the page went on to another session
     }
   }
 

@@ -21,6 +21,8 @@ export class Screen {
   #at = 50;
   #split = false;
   #mirror = false;
+  /** Counts what is shown one after the other, with nothing between. */
+  #scene = 0;
   /** @type {Picture | null} */ #after = null;
   /** @type {CanvasImageSource & {width: number, height: number} | null} */ #before = null;
 
@@ -88,16 +90,31 @@ export class Screen {
     this.#draw();
   }
 
-  /** Decode and paint one output.
-   * @param {Output} output @param {OffscreenCanvas | null} before what it was made from */
+  /** Show nothing: something else comes next. */
+  clear() {
+    this.#scene += 1;
+    this.#after?.close();
+    this.#after = this.#before = null;
+    this.#context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
+  }
+
+  /** Decode and paint one output, unless the screen is cleared meanwhile.
+   * @param {Output} output @param {OffscreenCanvas | null} before what it was made from
+   * @returns {Promise<boolean>} whether it is shown */
   async paint(output, before) {
+    const scene = this.#scene;
     const made = await picture(output);
+    if (scene !== this.#scene) {
+      made.close();
+      return false;
+    }
     this.#after?.close();
     this.#after = made.packed ? this.#unpacked(made) : made;
     this.#before = before ?? this.#before;
     this.#canvas.dataset.transparent = String(made.packed);
     this.shape(made.width, made.height);
     this.#draw();
+    return true;
   }
 
   /** @param {Picture} packed @returns {Picture} */

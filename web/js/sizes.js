@@ -27,6 +27,21 @@ export function matchSize(base, aspect, { min, max, multiple }) {
   return best;
 }
 
+/** Which base and which shape make this size; where none does, the nearest base and the empty shape.
+ * @param {{width: number, height: number}} size @param {Readonly<Record<string, number>>} shapes name and aspect
+ * @param {SideRules} rules @returns {{base: number, shape: string}} */
+export function describeSize({ width, height }, shapes, rules) {
+  const distance = (/** @type {number} */ base) => Math.abs(Math.log((width * height) / (base * base)));
+  const bases = presets(rules).sort((a, b) => distance(a) - distance(b));
+  for (const [shape, aspect] of Object.entries(shapes)) {
+    for (const base of bases.slice(0, 2)) {
+      const made = matchSize(base, aspect, rules);
+      if (made.width === width && made.height === height) return { base, shape };
+    }
+  }
+  return { base: bases[0], shape: "" };
+}
+
 /** The part of a picture that is seen when it fills `width` x `height`.
  * @param {number} pictureWidth @param {number} pictureHeight @param {number} width @param {number} height
  * @returns {Rect} */

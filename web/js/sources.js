@@ -1,14 +1,14 @@
-// Where pictures come from: camera, screen, video file, still image, built-in sample, or the prompt alone.
+// Where pictures come from: camera, screen, video file, still image, built-in sample, the prompt alone, or OBS.
 
 /**
- * @typedef {"camera" | "screen" | "video" | "image" | "sample" | "prompt"} Kind
+ * @typedef {"camera" | "screen" | "video" | "image" | "sample" | "prompt" | "obs"} Kind
  * @typedef {{image: CanvasImageSource, width: number, height: number}} Picture
  * @typedef {object} Source
  * @property {Kind} kind
- * @property {string} label
+ * @property {string} label of OBS the session that it sends into
  * @property {HTMLVideoElement | null} video its frames set the pace; null: the picture is drawn when asked for
  * @property {MediaStreamTrack | null} track of its own, where it has one
- * @property {() => Picture | null} picture the newest one; null where the server makes them
+ * @property {() => Picture | null} picture the newest one; null where this page has none to send
  * @property {string} deviceId of a camera, else empty
  * @property {(ended: () => void) => void} onEnded
  * @property {() => void} stop
@@ -174,9 +174,20 @@ export async function openSample() {
 
 /** A prompt stream: the server makes the frames, this page sends none. @returns {Promise<Source>} */
 export async function openPrompt() {
+  return elsewhere("prompt", "");
+}
+
+/** OBS sends to the server by WHIP, and this page steers what becomes of it. @param {string} session
+ * @returns {Promise<Source>} */
+export async function openObs(session) {
+  return elsewhere("obs", session);
+}
+
+/** @param {Kind} kind @param {string} label @returns {Source} */
+function elsewhere(kind, label) {
   const nothing = () => {};
   const rest = { deviceId: "", video: null, track: null, onEnded: nothing, stop: nothing };
-  return { kind: "prompt", label: "", picture: () => null, ...rest };
+  return { kind, label, picture: () => null, ...rest };
 }
 
 /** Which square of the sample is seen: a loop of 24 s. @param {number} seconds @param {number} size */

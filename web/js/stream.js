@@ -274,7 +274,7 @@ export class Stream {
     });
     this.#become("welcome", {});
     this.#tellTransport();
-    if (!welcome.resumed) this.#changes.restore();
+    if (welcome.role === "publish" && !welcome.resumed) this.#changes.restore();
     this.options.onWelcome?.(welcome);
     if (this.#paused) this.pause();
     else this.#tune();

@@ -36,6 +36,7 @@ _FLOOR_BPS = 1_000_000
 _REBUILD_S = 2.0
 _REBUILD_CHANGE = 0.15
 """A new bitrate means a new encoder and with it a keyframe, so small changes and quick ones wait."""
+_CONGESTED = 1.1
 _NOMINAL_FPS = 30
 _FPS_BOUNDS = (8.0, 60.0)
 """Slower streams than this are not given larger frames still: one must not take a second to travel."""
@@ -91,6 +92,7 @@ class VideoEncoder(Encoder):
         self._wanted_bps = float("inf")
         self._codec: Any = None
         self._spent_bps = 0
+        self._sent_bps = 0.0
         self._built_s = 0.0
         self._interval = CLOCK_RATE / _NOMINAL_FPS
         self._timestamp: int | None = None
@@ -102,7 +104,10 @@ class VideoEncoder(Encoder):
 
     @target_bitrate.setter
     def target_bitrate(self, bits_per_second: float) -> None:
-        self._wanted_bps = bits_per_second
+        # A receiver's estimate is never far above what it gets. While a still picture needs little, a low estimate says
+        # nothing of the network, and following it would leave no bits for when the picture moves.
+        if bits_per_second > self._wanted_bps or bits_per_second < self._sent_bps * _CONGESTED:
+            self._wanted_bps = bits_per_second
 
     @property
     def bits_per_second(self) -> int:
@@ -124,7 +129,9 @@ class VideoEncoder(Encoder):
         picture: Any = av.VideoFrame.from_ndarray(frame.pixels, format="rgb24").reformat(format="yuv420p")
         picture.pts, picture.time_base = frame.timestamp, _TIME_BASE
         picture.pict_type = PictureType.I if force_keyframe else PictureType.NONE
-        return self._packetise(self._encode(picture)), frame.timestamp
+        data = self._encode(picture)
+        self._sent_bps += (8 * len(data) * CLOCK_RATE / self._interval - self._sent_bps) * 0.05
+        return self._packetise(data), frame.timestamp
 
     def pack(self, packet: Any) -> tuple[list[bytes], int]:
         raise NotImplementedError("pictures are encoded here")
@@ -181,6 +188,8 @@ class H264(VideoEncoder):
             "preset": preset,
             "tune": "zerolatency",
             "forced-idr": "1",
+            # What swscale makes. Unsaid, a browser may take it for HDTV's colours.
+            "x264-params": "range=tv:colorprim=smpte170m:transfer=smpte170m:colormatrix=smpte170m",
         }
         return codec
 

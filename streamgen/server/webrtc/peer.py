@@ -294,9 +294,11 @@ class Peer:
             self._output.stop()
         try:
             await self.connection.close()
-        except (StreamgenError, ConnectionError) as error:
+        except (StreamgenError, ConnectionError, AttributeError) as error:
+            # An attribute of None: of an offer understood in part, aiortc closes transports that it never made.
             _LOG.debug("closing a WebRTC connection: %s", error)
-        self._on_closed(self)
+        finally:
+            self._on_closed(self)
 
 
 def _both(direction: str) -> str:

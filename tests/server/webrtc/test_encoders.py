@@ -114,14 +114,26 @@ def test_the_bitrate_is_kept_at_any_frame_rate(kind: type[VideoEncoder], fps: in
 def test_a_lower_bitrate_is_taken_up_but_not_at_every_wish(kind: type[VideoEncoder]) -> None:
     clock = Clock()
     encoder = kind(Bitrate(ceiling=2_000_000), clock)
-    encoder.encode(VideoPicture(patches(), 0))
+    for n in range(40):
+        encoder.encode(VideoPicture(noise(n), 3000 * n))
     assert encoder.bits_per_second == 2_000_000
     encoder.target_bitrate = 500_000
-    encoder.encode(VideoPicture(patches(), 3000))
+    encoder.encode(VideoPicture(noise(40), 120_000))
     assert encoder.bits_per_second == 2_000_000
     clock.now_s = 2.1
-    encoder.encode(VideoPicture(patches(), 6000))
+    encoder.encode(VideoPicture(noise(41), 123_000))
     assert encoder.bits_per_second == 500_000
+
+
+def test_a_low_estimate_while_little_is_sent_says_nothing_of_the_network(kind: type[VideoEncoder]) -> None:
+    clock = Clock()
+    encoder = kind(Bitrate(ceiling=2_000_000), clock)
+    for n in range(40):
+        encoder.encode(VideoPicture(patches(), 3000 * n))
+    encoder.target_bitrate = 200_000
+    clock.now_s = 2.1
+    encoder.encode(VideoPicture(patches(), 120_000))
+    assert encoder.bits_per_second == 2_000_000
 
 
 def test_the_bounds_hold_whatever_the_network_says() -> None:
