@@ -11,7 +11,7 @@ from typing import Any
 
 from streamgen.errors import ConfigError
 
-__all__ = ["LoraSpec", "ModelSpec", "ServerConfig", "from_environment", "worker_environment"]
+__all__ = ["LoraSpec", "ModelSpec", "ServerConfig", "from_environment", "obs_password", "worker_environment"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +238,12 @@ def _truth(name: str, text: str) -> bool:
     if text.lower() not in values:
         raise ConfigError("invalid_environment", f"{name} must be 1 or 0, got {text!r}", field=name)
     return values[text.lower()]
+
+
+def obs_password(environ: Mapping[str, str] | None = None) -> str:
+    """The password of OBS's WebSocket server, ``OBS_WEBSOCKET_PASSWORD``; empty for none."""
+    environ = os.environ if environ is None else environ
+    return environ.get("OBS_WEBSOCKET_PASSWORD", "")
 
 
 def worker_environment(threads: int) -> dict[str, str]:

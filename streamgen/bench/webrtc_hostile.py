@@ -25,6 +25,7 @@ _SESSION = "live"
 _SIDE = 128
 _FPS = 15.0
 _SETTLE_LIMIT_S = 45.0
+_HOLD_S = 1.0
 _HELLO = {"type": "hello", "role": "view", "session": _SESSION}
 
 
@@ -46,7 +47,8 @@ async def _run(port: int, offers: int, mutated: int, vanishing: int, rounds: int
     valid = await _valid_offer()
     camera = MendedCamera(_SIDE, _FPS)
     async with publishing(port, camera, _SIDE, "vp8", session=_SESSION) as (eye, _, _):
-        await asyncio.sleep(1)
+        await _vanished(port, 2)  # threads and memory that are made once are there from now on
+        await asyncio.sleep(_HOLD_S)
         before = await asyncio.to_thread(state, port)
         answers = await asyncio.to_thread(_refused, port, valid)
         report: dict[str, Any] = {"before": before, "refused": answers, "rounds": []}
@@ -163,9 +165,16 @@ def _mutated(port: int, valid: str, count: int, seed: int) -> dict[str, Any]:
         status, answer = post(port, "/webrtc/offer", {"type": "offer", "sdp": sdp, "hello": _HELLO})
         code = "answered" if status == 200 else answer.get("code", "untyped")
         answers[f"{status} {code}"] += 1
+        if status == 200:
+            _delete(port, answer["location"])
         if status != 200 and "code" not in answer:
             untyped.append(_difference(valid, sdp))
     return {"answers": dict(answers), "untyped": untyped[:10]}
+
+
+def _delete(port: int, location: str) -> None:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{location}", method="DELETE")
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 def _difference(valid: str, sdp: str) -> str:
@@ -187,14 +196,14 @@ async def _at_once(port: int, valid: str, count: int, eye: Eye) -> dict[str, Any
         asked = [loop.run_in_executor(threads, post, port, "/webrtc/offer", body) for _ in range(count)]
         answers = await asyncio.gather(*asked)
     took_s = time.perf_counter() - began_s
-    await asyncio.sleep(1)
+    await asyncio.sleep(_HOLD_S)
     after = await asyncio.to_thread(state, port)
     codes = Counter("200 answered" if s == 200 else f"{s} {a.get('code', 'untyped')}" for s, a in answers)
     return {
         "offers": count,
         "answers": dict(codes),
         "all_answered_after_s": round(took_s, 2),
-        "publisher_longest_freeze_ms": round(longest_gap_ms(eye.seen, began_s, began_s + took_s + 1), 1),
+        "publisher_longest_freeze_ms": round(longest_gap_ms(eye.seen, began_s, began_s + took_s + _HOLD_S), 1),
         "event_loop_held_up_ms": after["held_up_ms"],
     }
 

@@ -40,6 +40,7 @@ __all__ = ["Show", "run_stream"]
 
 _TIME_BASE = Fraction(1, 1000)
 _KEYFRAME_S = 1.0
+_ONE_THREAD_PIXELS = 640 * 640  # which 30 frames a second leave half a core; the other cores compute the pictures
 _NOMINAL_FPS = 30  # for the encoder's budget; the frames carry their real times
 
 
@@ -102,7 +103,7 @@ class _Stream:
         self._video.pix_fmt = "yuv420p"
         context = self._video.codec_context
         self._video.time_base = context.time_base = _TIME_BASE
-        context.thread_count = 1  # the other cores compute the pictures
+        context.thread_count = 1 if job.width * job.height <= _ONE_THREAD_PIXELS else 2
         context.gop_size = 1 << 16  # keyframes come by the clock
         tag_bt709(self._video)
         self._container.start_encoding()

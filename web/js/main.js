@@ -1,11 +1,11 @@
 // The page: a source, a stream, a screen, and what the visitor does with them.
 
+import { Actions } from "./actions.js";
 import { Capture } from "./capture.js";
 import { byId } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Hud } from "./hud.js";
 import { identify, overlayUrl } from "./identity.js";
-import { listen } from "./keys.js";
 import { Look } from "./look.js";
 import { LoraPanel } from "./loras.js";
 import { ModelMenu } from "./models.js";
@@ -16,7 +16,7 @@ import { FormatPanel, SettingsPanel } from "./panel.js";
 import { PathControl } from "./path.js";
 import { PauseButton } from "./pause.js";
 import { SourcePicker } from "./picker.js";
-import { download, fileName, RecordButton } from "./record.js";
+import { RecordButton } from "./record.js";
 import { ReferenceField } from "./reference-field.js";
 import { forget, recall, remember } from "./remembered.js";
 import { Screen } from "./screen.js";
@@ -79,6 +79,11 @@ class Page {
     this.capture = new Capture(() => this.stream, format, () => this.hud.sent());
     this.hud = new Hud(() => this.capture.skipped + (this.stream?.counters.replaced ?? 0));
     this.pauseButton = new PauseButton(() => this.pause());
+    this.actions = new Actions(this.screen, {
+      stream: () => this.stream,
+      compare: () => (this.capture.comparing = this.screen.split = !this.screen.split),
+      write: () => this.look.focus(),
+    });
     this.obs = new ObsGuide(TOKEN, () => this.picker.choose("obs"));
     this.picker = new SourcePicker({
       opened: (source) => this.use(source),
@@ -88,7 +93,6 @@ class Page {
   }
 
   async start() {
-    this.#wire();
     this.identity = await identify();
     setInterval(() => this.#poll(), STATS_MS);
     addEventListener("online", () => this.stream?.retryNow());
@@ -108,6 +112,7 @@ class Page {
     const picture = source.picture();
     const steered = source.kind === "obs" ? source.label : null;
     this.notice.hide();
+    if (this.stream && steered !== null && steered === this.steered) return this.obs.open();
     this.feed.origin = ORIGINS[source.kind] ?? "frames";
     this.hud.origin = this.feed.origin;
     this.screen.mirror = source.kind === "camera";
@@ -116,7 +121,6 @@ class Page {
     if (picture) this.format.source(picture.width, picture.height);
     this.capture.use(picture ? source : null);
     if (!this.stream || steered !== this.steered) return this.#begin(steered);
-    if (steered !== null) return this.obs.open();
     this.stream.replaceTrack(this.capture.track).catch(() => {}); // the connection ended: the next one sends it
     this.#arrange();
     this.update(this.feed.patch(this.wanted));
@@ -131,6 +135,7 @@ class Page {
     this.steered = steered;
     const own = steered === null;
     this.#blank();
+    for (const id of ["foot", "format-now"]) byId(id, HTMLElement).textContent = ""; // until they are known
     byId("waiting-text", HTMLElement).textContent = own ? "Waiting for the first picture" : "Waiting for OBS";
     this.pauseButton.own = own;
     this.#showPaused(false);
@@ -151,7 +156,7 @@ class Page {
     this.wanted = {};
     this.unconfirmed.clear();
     this.reference.renew(own);
-    byId("obs-url", HTMLInputElement).value = overlayUrl(this.session, TOKEN);
+    this.actions.overlay = overlayUrl(this.session, TOKEN);
     const url = new URL("ws", document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const publish = { session: name, resume: token, format: this.wantedFormat, track: this.capture.track };
@@ -237,59 +242,6 @@ class Page {
   #showPaused(paused) {
     this.capture.running = !paused;
     this.pauseButton.paused = paused;
-  }
-
-  async snapshot() {
-    const snapshot = await this.stream?.snapshot().catch(() => null);
-    if (!snapshot) return;
-    download(new Blob([snapshot.data], { type: "image/png" }), fileName("png"));
-    toast(`Snapshot saved, ${snapshot.width} × ${snapshot.height}`);
-  }
-
-  async copyObsUrl() {
-    const url = overlayUrl(this.session, TOKEN);
-    try {
-      await navigator.clipboard.writeText(url);
-      toast("Copied. In OBS, add a Browser source with this URL.");
-    } catch {
-      this.help(); // no clipboard on this page: show the address to copy by hand
-      byId("obs-url", HTMLInputElement).select();
-    }
-  }
-
-  help() {
-    byId("help-dialog", HTMLDialogElement).showModal();
-  }
-
-  fullscreen() {
-    const stage = byId("stage", HTMLElement);
-    const change = document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen?.();
-    change?.catch(() => toast("This browser refuses full screen here", "alert"));
-  }
-
-  #wire() {
-    /** @type {Record<string, () => unknown>} */
-    const actions = {
-      split: () => (this.capture.comparing = this.screen.split = !this.screen.split),
-      mirror: () => (this.screen.mirror = !this.screen.mirror),
-      snapshot: () => this.snapshot(),
-      fullscreen: () => this.fullscreen(),
-      "copy-obs": () => this.copyObsUrl(),
-      help: () => this.help(),
-    };
-    for (const [id, run] of Object.entries(actions)) byId(id, HTMLElement).addEventListener("click", run);
-    const does = (/** @type {string} */ id) => () => byId(id, HTMLElement).click();
-    listen([
-      { key: " ", shown: "Space", does: "Pause and go on", run: does("pause") },
-      { key: "/", does: "Write a prompt", run: () => this.look.focus() },
-      { key: "b", does: "Before and after", run: does("split") },
-      { key: "m", does: "Mirror", run: does("mirror") },
-      { key: "s", does: "Save a snapshot", run: does("snapshot") },
-      { key: "r", does: "Record, and stop recording", run: does("record") },
-      { key: "f", does: "Full screen", run: does("fullscreen") },
-      { key: "o", does: "Copy the OBS URL", run: does("copy-obs") },
-      { key: "?", does: "This help", run: does("help") },
-    ]);
   }
 
   /** @param {Output} output */

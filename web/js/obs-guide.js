@@ -95,7 +95,7 @@ export class ObsGuide {
         await navigator.clipboard.writeText(field.value);
         toast(told);
       } catch {
-        field.type = "text"; // no clipboard on this page: show it to copy by hand
+        field.classList.remove("secret"); // no clipboard on this page: show it to copy by hand
         field.select();
       }
     });

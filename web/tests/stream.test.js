@@ -557,6 +557,19 @@ test("a session that was opened anew gets the reference picture that was in forc
   assert.deepEqual(images(), []);
 });
 
+test("a controller changes the session and gives it nothing of its own when it comes back", async () => {
+  const stream = open({ role: "control", session: "cam" }, { role: "control", resume: null });
+  assert.deepEqual(Object.keys(socket().sent[0]).sort(), ["client", "codec", "role", "session", "type"]);
+  stream.update({ prompt: "comic" });
+  assert.deepEqual(socket().texts("update").map(({ settings }) => settings), [{ prompt: "comic" }]);
+  socket().message({ type: "updated", rev: 1, settings: { prompt: "comic" }, ref: socket().texts("update")[0].ref });
+  stream.reference(picture(1));
+  confirm();
+  await settled();
+  comeBack({ role: "control", resume: null, settings: { prompt: "neon" } });
+  assert.deepEqual([images(), socket().texts("update"), stream.settings], [[], [], { prompt: "neon" }]);
+});
+
 test("a reference picture waits for a model that takes one, over lost connections too", async () => {
   const stream = open();
   stream.reference(picture(1));
