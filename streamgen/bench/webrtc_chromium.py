@@ -1,4 +1,4 @@
-"""WebRTC in a real Chromium: from the click to the first picture, from glass to glass, and what the jitter buffer holds.
+"""WebRTC in a real Chromium: from the click to the first picture, from glass to glass, and in the jitter buffer.
 
 Needs playwright and a Chromium on the path.
 """
@@ -114,7 +114,9 @@ async def _page(browser: Any, server: Server) -> float:
         await context.close()
 
 
-def measure_glass(seconds: float, warm: float, side: int, fps: float, codecs: Sequence[str], strength: float) -> dict[str, Any]:
+def measure_glass(
+    seconds: float, warm: float, side: int, fps: float, codecs: Sequence[str], strength: float
+) -> dict[str, Any]:
     """From a number painted on a canvas to the same number read from the stylised picture on another canvas, in one
     page. The embedded model computes every frame; at strength 0 it gives the plain one back, with the number in it."""
 
@@ -194,8 +196,8 @@ def measure_playout(seconds: float, jitter_ms: float, mends: Sequence[str]) -> d
 
 
 class Relays:
-    """A relay for each WebRTC connection that the pages of a context make. ``shape`` is that of the next ones' way to the
-    browser."""
+    """A relay for each WebRTC connection that the pages of a context make. ``shape`` is that of the next ones' way to
+    the browser."""
 
     def __init__(self) -> None:
         self.shape = Shape()

@@ -29,14 +29,13 @@ def measure_receiving(mends: Sequence[str], seconds: float, times: int, window_s
     return {"latency": rows, "loss": measure_pair_loss(_FPS, times, mends, window_s)}
 
 
-def measure_queues(mends: Sequence[str], seconds: float) -> dict[str, Any]:
-    """What waits in a receiver after ``seconds`` of a program that takes no pictures, and of one whose decoder needs
-    longer than a frame lasts."""
+def measure_queues(mends: Sequence[str], seconds: float, slow_seconds: float) -> dict[str, Any]:
+    """What waits in a receiver after ``seconds`` of a program that takes no pictures, and after ``slow_seconds`` of a
+    decoder that needs longer than a frame lasts."""
     on_loopback(mends)
     return {
-        "seconds": seconds,
-        "pictures_nobody_took": asyncio.run(_waiting(seconds, slow=False)),
-        "slow_decoder": asyncio.run(_waiting(seconds, slow=True)),
+        "pictures_nobody_took": {"seconds": seconds, **asyncio.run(_waiting(seconds, slow=False))},
+        "slow_decoder": {"seconds": slow_seconds, **asyncio.run(_waiting(slow_seconds, slow=True))},
     }
 
 

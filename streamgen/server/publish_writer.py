@@ -69,6 +69,11 @@ class _Slot:
             self._newest = shown
             self._changed.notify()
 
+    def put_back(self, shown: _Shown) -> None:
+        """Have a picture taken once more, unless there is a newer one."""
+        with self._changed:
+            self._newest = self._newest or shown
+
     def end(self) -> None:
         """No more pictures come; one that waits is still taken."""
         with self._changed:
@@ -102,6 +107,7 @@ class Writer:
         self._what = f"publishing {session} to {target.label}"
         self._clock = clock
         self._slot = _Slot()
+        self._last: Pixels | None = None
         self._state: Literal["new", "up", "down"] = "new"
         self._thread = threading.Thread(target=self._run, name="streamgen-publish", daemon=True)
 
@@ -134,6 +140,8 @@ class Writer:
                 self._report_lost(lost)
                 if self._slot.wait_for_end(next(delays_s)):
                     break
+                if self._target.live and self._last is not None:  # a session that rests is connected again, too
+                    self._slot.put_back(_Shown(self._last, self._clock()))
         if self.written:
             _LOG.info("%s: ended after %d pictures, %d were dropped", self._what, self.written, self.dropped)
 
@@ -153,7 +161,7 @@ class Writer:
             process.kill()
 
     def _open(self, process: _Process, first: _Shown) -> None:
-        before = self.written
+        self._last, before = first.pixels, self.written
         height, width = first.pixels.shape[:2]
         path = self._reserve()
         try:
@@ -179,6 +187,7 @@ class Writer:
                 if shown.pixels.shape[:2] != shape[:2]:
                     shape = shown.pixels.shape
                     _LOG.info("%s: %s is fitted into %s", self._what, _size(shape), _size(first.pixels.shape))
+                self._last = shown.pixels
                 process.show(shown.time_s, shown.pixels)
                 self.written += 1
             if not self._target.live or self._clock() - opened_s >= _SETTLED_S:

@@ -384,6 +384,19 @@ async def test_the_last_picture_is_held_while_no_other_comes(monkeypatch: pytest
     assert writer.written == 1
 
 
+async def test_a_session_that_rests_is_connected_all_the_same(
+    log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish_writer, "_HOLD_S", 0.02)
+    port = free_port()
+    async with writing(f"rtmp://127.0.0.1:{port}/live/a") as writer:
+        writer.put(marked(60, 128))
+        await until(lambda: "connection refused" in log.text)
+        with receiving(f"rtmp://127.0.0.1:{port}/live/a", {"listen": "1"}) as receiver:
+            await until(lambda: receiver.over)
+    assert near(greys(receiver.shots), [60] * 10)
+
+
 # --------------------------------------------------------------------------------------------------- the whole server
 
 

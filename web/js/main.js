@@ -34,6 +34,7 @@ import { capitalised, toast } from "./toasts.js";
 const STATS_MS = 1000;
 const NO_SESSION = 4404;
 const TAKEN = 4409;
+const AGAIN_MS = 1000;
 /** Between two looks whether OBS sends. */
 const LOOK_MS = 2000;
 /** @type {Readonly<Partial<Record<Kind, Origin>>>} */
@@ -57,6 +58,8 @@ class Page {
   /** @type {Settings} in force, with what was asked for since */ wanted = {};
   /** @type {Set<object>} changes that the server has not answered yet */ unconfirmed = new Set();
   /** @type {Format | undefined} likewise */ wantedFormat;
+  /** The server has just refused this session's name. */
+  refused = false;
   feed = new Feed();
   status = new Status();
   notice = new Notice();
@@ -140,7 +143,6 @@ class Page {
     this.pauseButton.own = own;
     this.#showPaused(false);
     this.hud.live = false;
-    this.status.restart();
     this.status.waiting = !own;
     this.obs.leave();
     if (own) this.format.unfollow();
@@ -155,6 +157,7 @@ class Page {
     this.wantedFormat = own ? this.format.format : undefined;
     this.wanted = {};
     this.unconfirmed.clear();
+    this.status.restart();
     this.reference.renew(own);
     this.actions.overlay = overlayUrl(this.session, TOKEN);
     const url = new URL("ws", document.baseURI);
@@ -279,6 +282,7 @@ class Page {
   /** @param {Welcome} welcome */
   #welcomed(welcome) {
     const own = this.steered === null;
+    this.refused = false;
     if (own) this.identity?.remember(welcome.resume);
     this.#showModel();
     this.#formatted(welcome.format);
@@ -328,20 +332,29 @@ class Page {
     this.hud.live = state === "open";
     this.status.show(state, code);
     if (state === "reconnecting" && code === NO_SESSION) this.#ended();
-    if (state === "closed") void this.#closed(code ?? 1000);
+    if (state === "closed") this.#closed(code ?? 1000);
   }
 
   /** @param {number} code */
-  async #closed(code) {
-    if (code === TAKEN) {
-      this.identity = await identify(true);
-      toast("This session's name is in use elsewhere; this tab has a new OBS URL.");
-      return this.open();
-    }
+  #closed(code) {
+    if (code === TAKEN) return void this.#taken();
     this.notice.show("The session has ended", CLOSED[code] ?? "Start a new one to go on.", () => {
       this.notice.hide();
       this.open();
     });
+  }
+
+  /** What holds the name may be a connection that this tab has just left: try once more before it takes another. */
+  async #taken() {
+    const { stream } = this;
+    if (stream?.welcome || this.refused) {
+      this.identity = await identify(true);
+      toast("This session's name is in use elsewhere; this tab has a new OBS URL.");
+    } else {
+      this.refused = true;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+    if (stream === this.stream) this.open();
   }
 
   /** @param {StreamError} error */

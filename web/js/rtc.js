@@ -99,6 +99,11 @@ export class RtcConnection {
     this.#abort.abort();
     this.#receiver?.stop();
     this.peer?.close();
+    this.#leave();
+  }
+
+  /** Or the server would wait for the silence, and keep the session's name meanwhile. */
+  #leave() {
     if (!this.#location) return;
     const gone = this.options.fetch(this.#location, { method: "DELETE", keepalive: true, headers: this.#headers() });
     gone.catch(() => {}); // then the server hears from the silence
@@ -109,6 +114,7 @@ export class RtcConnection {
       if (!this.options.RTCPeerConnection) throw new Hindrance("this browser has no WebRTC");
       const peer = await this.#prepare();
       const answer = await this.#answered(peer.localDescription?.sdp ?? "");
+      if (this.#closed) return this.#leave();
       this.#welcome = answer.welcome;
       this.options.clearTimeout(this.#timer);
       this.#timer = this.options.setTimeout(() => this.#failed(new Hindrance(NO_MEDIA)), CONNECT_MS);
@@ -227,8 +233,9 @@ export class RtcConnection {
     const url = signallingUrl(this.url, path);
     const headers = this.#headers();
     if (offer) headers["Content-Type"] = "application/json";
-    const post = offer ? { method: "POST", body: offer } : {};
-    const response = await this.options.fetch(url, { ...post, headers, signal: this.#abort.signal });
+    // An offer is never called back: the server may have granted it, and then has to be told that it is not wanted.
+    const request = offer ? { method: "POST", body: offer } : { signal: this.#abort.signal };
+    const response = await this.options.fetch(url, { ...request, headers });
     const body = await response.json().catch(() => null); // a page, where the server has no such path
     if (!response.ok) throw notOk(response.status, body);
     const location = response.headers.get("Location");

@@ -443,6 +443,22 @@ test("how the server says goodbye decides whether it is final", async () => {
   assert.equal(server.all("DELETE").length, 0);
 });
 
+test("a connection that is closed before its offer is answered is deleted once it is", async () => {
+  let answer = () => {};
+  const fetch = async (url, init) => {
+    const answered = server.fetch(url, init);
+    if (init.method === "POST") await new Promise((resolve) => (answer = resolve));
+    return answered;
+  };
+  const stream = start({ fetch });
+  await calm();
+  stream.close();
+  assert.equal(server.all("DELETE").length, 0);
+  answer();
+  await calm();
+  assert.deepEqual(server.all("DELETE").map(({ path }) => path), ["/webrtc/abc"]);
+});
+
 test("close says bye and deletes the connection, even when the page goes", async () => {
   const stream = await open({ token: "secret" });
   stream.close();
