@@ -101,8 +101,8 @@ def test_every_mend_of_aiortc_has_a_part_of_its_own() -> None:
 
 
 def test_what_was_asked_is_held_against_what_was_found() -> None:
-    row = {"latency_ms": {"p50": 12.0, "p95": 31.0}}
-    found = [*figures({"latency": {"through_the_server": [row]}, "loss": {"error": "it failed"}})]
+    row = {"through_the_server": {"added_ms": {"p50": 12.0, "p95": 31.0}}}
+    found = [*figures({"latency": {"rows": [row]}, "loss": {"error": "it failed"}})]
     assert [(figure["found"], figure["within"]) for figure in found] == [(12.0, True), (31.0, False)]
 
 

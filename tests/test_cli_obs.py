@@ -134,7 +134,8 @@ def running(obs: FakeOBS) -> Iterator[FakeOBS]:
         with suppress(ConnectionClosed):
             obs.talk(client)
 
-    with serve(talk, "127.0.0.1", 0) as server:
+    # The library ends its connection without the closing handshake, which need not be waited for.
+    with serve(talk, "127.0.0.1", 0, close_timeout=0.1) as server:
         obs.port = server.socket.getsockname()[1]
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -150,11 +150,11 @@ def _mutated_once(valid: str, chance: random.Random) -> str:
 
 
 def _refused(port: int, valid: str) -> dict[str, str]:
-    """Status and error code of each; ``untyped`` is what an answer without a code would be called."""
+    """Status and error code of each. ``untyped`` would be an error without a code, ``answered`` none at all."""
     answers = {}
     for name, body in refusals(valid).items():
         status, answer = post(port, "/webrtc/offer", body)
-        answers[name] = f"{status} {answer.get('code', 'untyped')}"
+        answers[name] = _said(status, answer)
     return answers
 
 
@@ -163,13 +163,16 @@ def _mutated(port: int, valid: str, count: int, seed: int) -> dict[str, Any]:
     untyped: list[str] = []
     for sdp in mutations(valid, count, seed):
         status, answer = post(port, "/webrtc/offer", {"type": "offer", "sdp": sdp, "hello": _HELLO})
-        code = "answered" if status == 200 else answer.get("code", "untyped")
-        answers[f"{status} {code}"] += 1
+        answers[_said(status, answer)] += 1
         if status == 200:
             _delete(port, answer["location"])
         if status != 200 and "code" not in answer:
             untyped.append(_difference(valid, sdp))
     return {"answers": dict(answers), "untyped": untyped[:10]}
+
+
+def _said(status: int, answer: dict[str, Any]) -> str:
+    return f"{status} {'answered' if status == 200 else answer.get('code', 'untyped')}"
 
 
 def _delete(port: int, location: str) -> None:
@@ -198,7 +201,7 @@ async def _at_once(port: int, valid: str, count: int, eye: Eye) -> dict[str, Any
     took_s = time.perf_counter() - began_s
     await asyncio.sleep(_HOLD_S)
     after = await asyncio.to_thread(state, port)
-    codes = Counter("200 answered" if s == 200 else f"{s} {a.get('code', 'untyped')}" for s, a in answers)
+    codes = Counter(_said(status, answer) for status, answer in answers)
     return {
         "offers": count,
         "answers": dict(codes),

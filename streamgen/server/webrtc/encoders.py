@@ -140,7 +140,7 @@ class VideoEncoder(Encoder):
         return b"".join(bytes(packet) for packet in self._codec.encode(picture))
 
     def _follow(self, timestamp: int) -> None:
-        """Learn how fast the pictures come. Encoders spend per frame, at a rate they are told when they are built."""
+        """Learn how fast the pictures come."""
         if self._timestamp is not None:
             low, high = _FPS_BOUNDS
             interval = min(CLOCK_RATE / low, max(CLOCK_RATE / high, timestamp - self._timestamp))
@@ -149,7 +149,7 @@ class VideoEncoder(Encoder):
 
     def _fit(self, width: int, height: int) -> None:
         wanted = self.bitrate.bounded(self._wanted_bps, width, height)
-        nominal = round(wanted * _NOMINAL_FPS * self._interval / CLOCK_RATE)
+        nominal = self._nominal(wanted)
         codec = self._codec
         if codec is not None and (codec.width, codec.height) == (width, height):
             off = abs(nominal - codec.bit_rate) / codec.bit_rate
@@ -157,6 +157,10 @@ class VideoEncoder(Encoder):
                 return
         self._codec, self._built_s = self._build(width, height, nominal), self._clock()
         self._spent_bps = wanted
+
+    def _nominal(self, bits_per_second: int) -> int:
+        """What to tell an encoder that spends per frame, at the rate it is built for, whatever their times."""
+        return round(bits_per_second * _NOMINAL_FPS * self._interval / CLOCK_RATE)
 
     @abstractmethod
     def _build(self, width: int, height: int, bits_per_second: int) -> Any:
@@ -215,6 +219,9 @@ class Vp8(VideoEncoder):
     def __init__(self, bitrate: Bitrate, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(bitrate, clock)
         self._picture_id = random.getrandbits(15)
+
+    def _nominal(self, bits_per_second: int) -> int:
+        return bits_per_second  # libvpx goes by the times of the pictures
 
     def _build(self, width: int, height: int, bits_per_second: int) -> Any:
         codec = _context("libvpx", width, height, bits_per_second)

@@ -117,6 +117,18 @@ def test_a_sender_that_sends_no_keyframe_is_taken_as_it_comes() -> None:
     assert received(buffer, Packet(5, 50, 1))[0] == [50]
 
 
+def test_a_keyframe_that_does_not_come_is_asked_for_again() -> None:
+    clock = Clock()
+    buffer = VideoJitterBuffer(clock=clock)
+    received(buffer, Packet(1, 10, 1), Packet(3, 30, 1))
+    clock.now_s += PATIENCE_S + 0.01
+    asked = []
+    for number in range(4, 8):
+        asked.append(received(buffer, Packet(number, 10 * number, 1))[1])
+        clock.now_s += 0.11
+    assert asked == [True, False, True, False]
+
+
 def test_what_waits_is_bounded() -> None:
     buffer = VideoJitterBuffer(capacity=8, clock=Clock())
     received(buffer, Packet(1, 10, 1))
