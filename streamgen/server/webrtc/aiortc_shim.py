@@ -4,7 +4,7 @@
 what                   aiortc's own                                            here
 =====================  ======================================================  ==================================
 release of a frame     with the next frame's first packet: a frame interval    with its marker (``jitter``)
-lost packets           asked for once; else a freeze of 512 packets            asked for again, given up after 0.1 s
+lost packets           asked for once; else a freeze of 512 packets            asked for, given up after 0.15 s
 decoder's input        unbounded                                               skips to a keyframe past a bound
 received pictures      an unbounded queue                                      the newest replaces one that waits
 received sound         always decoded                                          ``keep_encoded`` leaves it alone
