@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -80,17 +80,7 @@ def create_app(
 
     app = FastAPI(title="streamgen", version=__version__, description=_ABOUT, lifespan=lifespan, redoc_url=None)
     app.state.house = house
-    if config.origins:  # pages elsewhere, which a browser asks the server about
-        exposed = ["Location", "ETag", "Link"]
-        methods = ["GET", "POST", "PATCH", "DELETE"]
-        headers = ["Authorization", "Content-Type", "If-Match"]
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=[origin.rstrip("/") for origin in config.origins],
-            allow_methods=methods,
-            allow_headers=headers,
-            expose_headers=exposed,
-        )
+    _allow_origins(app, config.origins)
     _add_socket(app, house)
     peers = app.state.peers = add_webrtc(app, house)
     add_mjpeg(app, house)
@@ -98,6 +88,19 @@ def create_app(
     _add_api(app, worker)
     app.mount("/", Pages(directory=web_root(), html=True), name="pages")
     return app
+
+
+def _allow_origins(app: FastAPI, origins: Iterable[str]) -> None:
+    """Let pages elsewhere read the answers, which a browser asks the server about."""
+    allowed = [origin.rstrip("/") for origin in origins]
+    if allowed:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=allowed,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match"],
+            expose_headers=["Location", "ETag", "Link"],
+        )
 
 
 def _add_socket(app: FastAPI, house: House) -> None:

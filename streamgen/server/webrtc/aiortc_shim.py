@@ -12,10 +12,10 @@ playout delay          not said                                                0
 encoders               x264 at its default preset, 30 fps, 1 Mb/s              ``encoders``, in their own threads
 a frame's RTP time     not told                                                ``SendingTrack.on_sending``
 capture times          not told                                                ``captured_us``
-data channel packets   1200 bytes, too long for some tunnels                   1100 bytes
+data channel packets   1160 bytes, too long for some tunnels                   1100 bytes
 =====================  ======================================================  ==================================
 
-Everything that touches aiortc's inside is in this module.
+Everything that touches aiortc's inside is in this module, but for the addresses and ports of ``ice``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,19 @@ from streamgen.errors import BackendUnavailable
 from streamgen.server.webrtc.encoders import CLOCK_RATE, VideoEncoder, VideoPicture
 from streamgen.server.webrtc.jitter import EncodedFrame, NackSchedule, VideoJitterBuffer, is_keyframe
 
-__all__ = ["KNOWN", "MENDS", "SendingTrack", "captured_us", "check_version", "install", "keep_encoded"]
+__all__ = [
+    "KNOWN",
+    "MENDS",
+    "SendingTrack",
+    "captured_us",
+    "check_version",
+    "install",
+    "keep_encoded",
+    "offered_to_receive",
+    "prefer_codec",
+    "set_apart",
+    "signs_of_life",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -120,7 +132,43 @@ MENDS: Mapping[str, Callable[[], None]] = {
     "playout": _mend_playout,
     "channel": _mend_channel,
 }
-"""By name. When aiortc mends something, its line goes."""
+"""By name. When aiortc mends something, its line goes. What ``receiving`` hands on together, only ``queues`` takes."""
+
+
+# -------------------------------------------------------------------------------------------------------- a connection
+
+
+def offered_to_receive(transceiver: Any) -> bool:
+    """Whether the offer takes media in this section."""
+    return transceiver._offerDirection in ("sendonly", "sendrecv")  # as seen from here
+
+
+def prefer_codec(transceiver: Any, wanted: str) -> None:
+    """Put ``vp8`` or ``h264`` first, with which aiortc then sends; ``auto`` leaves the order to the offer."""
+
+    def is_other(codec: Any) -> bool:
+        repeated = codec.parameters.get("apt")  # by a retransmission codec
+        main = next((each for each in transceiver._codecs if each.payloadType == repeated), codec)
+        return bool(main.name.lower() != wanted)
+
+    if wanted != "auto":
+        transceiver._codecs = sorted(transceiver._codecs, key=is_other)
+
+
+def set_apart(sender: Any, name: str) -> None:
+    """Send a track in a MediaStream of its own."""
+    sender._stream_id = f"{sender._stream_id}-{name}"
+
+
+def signs_of_life(connection: aiortc.RTCPeerConnection) -> int:
+    """A number that grows with whatever arrives."""
+    transports: set[Any] = {transceiver.receiver.transport for transceiver in connection.getTransceivers()}
+    if connection.sctp is not None:
+        transports.add(connection.sctp.transport)
+    return sum(
+        int(transport._RTCDtlsTransport__rx_bytes) + int(transport.transport._connection.checks_received)
+        for transport in transports
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ receiving
@@ -138,9 +186,7 @@ def captured_us(receiver: Any, rtp_timestamp: int) -> int:
     if clock is None:
         return 0
     ntp, reported = clock
-    step = (rtp_timestamp - reported) & 0xFFFFFFFF
-    step = step if step < 0x80000000 else step - 0x100000000
-    seconds: float = ntp / 2**32 - _NTP_EPOCH_S + step / CLOCK_RATE
+    seconds: float = ntp / 2**32 - _NTP_EPOCH_S + _step(reported, rtp_timestamp) / CLOCK_RATE
     return max(0, round(seconds * 1e6))
 
 
@@ -164,9 +210,14 @@ class _RtpTime:
     def map(self, timestamp: int) -> int:
         if self._last is None:
             self._last = timestamp
-        step = (timestamp - self._last) & 0xFFFFFFFF
-        self._last += step if step < 0x80000000 else step - 0x100000000
+        self._last += _step(self._last, timestamp)
         return self._last
+
+
+def _step(before: int, after: int) -> int:
+    """From one RTP timestamp of 32 bits to another, forwards or back."""
+    step = (after - before) & 0xFFFFFFFF
+    return step if step < 0x80000000 else step - 0x100000000
 
 
 def _jitter_buffer(capacity: int, prefetch: int = 0, is_video: bool = False) -> Any:
@@ -210,10 +261,8 @@ def _decode_all(
 def _in_order(first: Any) -> list[Any]:
     """A frame, and those that became complete with it, on its extended clock."""
     following = getattr(first, "following", [])
-    raw = first.timestamp & 0xFFFFFFFF
-    return [first] + [
-        EncodedFrame(frame.data, first.timestamp + ((frame.timestamp - raw) & 0xFFFFFFFF)) for frame in following
-    ]
+    at = first.timestamp
+    return [first] + [EncodedFrame(frame.data, at + _step(at, frame.timestamp)) for frame in following]
 
 
 def _decoder(codec: Any) -> Any:

@@ -47,7 +47,7 @@ _FASTEST = "ultrafast"
 
 def default_bitrate(width: int, height: int) -> int:
     """Bits per second that suit a size."""
-    return int(min(_MAX_BPS, max(_FLOOR_BPS, width * height * 30 * _BITS_PER_PIXEL)))
+    return int(min(_MAX_BPS, max(_FLOOR_BPS, width * height * _NOMINAL_FPS * _BITS_PER_PIXEL)))
 
 
 @dataclass(slots=True)

@@ -59,6 +59,8 @@ class Offer:
         usable = [line for line in kept if not line.startswith("a=candidate:") or is_usable(line, loopback_only)]
         if sum(line.startswith("a=candidate:") for line in usable) > _MAX_CANDIDATES:
             raise ProtocolError("bad_sdp", f"an offer has at most {_MAX_CANDIDATES} candidates", field="sdp")
+        if not any(line.startswith("a=fingerprint:") for line in lines):
+            raise ProtocolError("bad_sdp", "an offer names the fingerprint of its certificate", field="sdp")
         ufrags = frozenset(line.removeprefix(_UFRAG) for line in lines if line.startswith(_UFRAG))
         return cls("\r\n".join(usable) + "\r\n", "application" in kinds, ufrags)
 

@@ -16,7 +16,13 @@ from streamgen.protocol import Bye, Close, Hello, Ping, Welcome
 from streamgen.server.dialogue import Dialogue
 from streamgen.server.house import House
 from streamgen.server.outbox import Delivery, End
-from streamgen.server.webrtc.aiortc_shim import keep_encoded
+from streamgen.server.webrtc.aiortc_shim import (
+    keep_encoded,
+    offered_to_receive,
+    prefer_codec,
+    set_apart,
+    signs_of_life,
+)
 from streamgen.server.webrtc.encoders import H264, Bitrate, VideoEncoder, Vp8
 from streamgen.server.webrtc.ice import IceSetup
 from streamgen.server.webrtc.offer import Offer
@@ -131,24 +137,18 @@ class Peer:
         """Send video back where the offer takes any, and sound in a stream of its own, so that the browser does not
         hold the picture for it."""
         for transceiver in self.connection.getTransceivers():
-            if transceiver._offerDirection not in ("sendonly", "sendrecv"):  # as seen from here
+            if not offered_to_receive(transceiver):
                 continue
             if transceiver.kind == "video" and self._output is None:
                 self._output = OutputTrack(self._outbox, self._make_encoder, self._house.clock, self._fail)
                 transceiver.sender.replaceTrack(self._output)
                 transceiver.direction = _both(transceiver.direction)
-                self._prefer_codec(transceiver)
+                session = self.dialogue.session
+                prefer_codec(transceiver, "auto" if session is None else session.settings.video_codec)
             elif transceiver.kind == "audio" and self._sound is not None:
                 transceiver.sender.replaceTrack(self._sound)
-                transceiver.sender._stream_id = f"{transceiver.sender._stream_id}-sound"
+                set_apart(transceiver.sender, "sound")
                 transceiver.direction = _both(transceiver.direction)
-
-    def _prefer_codec(self, transceiver: Any) -> None:
-        """aiortc sends with the first codec that both know."""
-        session = self.dialogue.session
-        wanted = "auto" if session is None else session.settings.video_codec
-        if wanted != "auto":
-            transceiver._codecs.sort(key=lambda codec: not _is_of(codec, wanted, transceiver._codecs))
 
     def _make_encoder(self, codec: Any) -> VideoEncoder:
         if codec.name == "H264":
@@ -254,21 +254,11 @@ class Peer:
                 self._outbox.tell(Ping(id=str(beat)))
                 beat += 1
             await asyncio.sleep(_HEARTBEAT_S)
-            now = self._signs_of_life()
+            now = signs_of_life(self.connection)
             if now != received:
                 received, heard_s = now, self._house.clock()
         _LOG.info("a WebRTC connection fell silent")
         self.close()
-
-    def _signs_of_life(self) -> int:
-        """A number that grows with whatever arrives."""
-        transports: set[Any] = {t.receiver.transport for t in self.connection.getTransceivers()}
-        if self.connection.sctp is not None:
-            transports.add(self.connection.sctp.transport)
-        return sum(
-            int(transport._RTCDtlsTransport__rx_bytes) + int(transport.transport._connection.checks_received)
-            for transport in transports
-        )
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -303,11 +293,3 @@ class Peer:
 
 def _both(direction: str) -> str:
     return "sendrecv" if direction in ("recvonly", "sendrecv") else "sendonly"
-
-
-def _is_of(codec: Any, wanted: str, codecs: list[Any]) -> bool:
-    """Whether a codec, or what a retransmission codec repeats, is the one wanted."""
-    if codec.name.lower() != "rtx":
-        return bool(codec.name.lower() == wanted)
-    repeated = codec.parameters.get("apt")
-    return any(other.payloadType == repeated and other.name.lower() == wanted for other in codecs)

@@ -275,7 +275,7 @@ async def test_a_failing_connection_takes_nobody_with_it(
     monkeypatch.setattr(Peer, "_show", broken)
     await peer(Flat()).connect({"session": "victim"})
     await gone(server, 1)
-    await bystander.see()
+    assert (await bystander.see()).shape == (256, 256, 3)
 
 
 async def test_a_picture_that_cannot_be_encoded_ends_the_connection_and_not_in_silence(

@@ -7,7 +7,7 @@ import pytest
 from streamgen.errors import ProtocolError
 from streamgen.server.webrtc.offer import MAX_SDP_BYTES, Offer
 
-HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
+HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 00\r\n"
 VIDEO = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=ice-ufrag:abcd\r\n"
 CHANNEL = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n"
 
@@ -56,6 +56,7 @@ def test_the_end_of_candidates_is_not_believed() -> None:
         ("hello", "bad_sdp"),
         (HEAD, "bad_sdp"),
         (HEAD + "m=text 9 RTP/AVP 96\r\n", "bad_sdp"),
+        ("v=0\r\n" + VIDEO, "bad_sdp"),
         (HEAD + 9 * VIDEO, "bad_sdp"),
         (HEAD + VIDEO + "a=" + 5000 * "x", "bad_sdp"),
         (HEAD + VIDEO + 33 * candidate("127.0.0.1"), "bad_sdp"),
