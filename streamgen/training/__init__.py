@@ -1,34 +1,37 @@
-"""How the embedded model is made: `streamgen train --data DIR`."""
+"""How the embedded models are made: `streamgen train core | matte | upscaler | prompts | style`."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
+from importlib import import_module
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["COURSES", "add_arguments", "run"]
+
+COURSES = {
+    "core": "the consistency model that stylises",
+    "matte": "the person matte",
+    "upscaler": "the x2 upscaler",
+    "prompts": "the prompt encoder",
+    "style": "one more style, from a picture",
+}
+"""What can be trained, and what it is. `streamgen.training.NAME` offers `add_arguments(parser)` and `run(args) -> int`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `streamgen train`."""
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with photos.csv, photos/, teachers/ and features/"
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/tiny"), help="checkpoint, previews and weights go here")
-    parser.add_argument("--steps", type=int, default=100_000, help="stop after this many steps")
-    parser.add_argument("--minutes", type=float, default=85.0, help="stop after this many minutes of training")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same examples")
-    parser.add_argument("--threads", type=int, default=2, help="threads of the CPU")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    """Declare `streamgen train COURSE` and its options."""
+    courses = parser.add_subparsers(dest="course", metavar="COURSE", required=True)
+    for name, help in COURSES.items():
+        course = courses.add_parser(name, help=help, description=f"Train {help}.")
+        import_module(f"streamgen.training.{name}").add_arguments(course)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train as the options say; 0 when the plan was completed, 130 when it was interrupted (the checkpoint is written).
 
-    Raises `ConfigError` when the data folder or the checkpoint cannot be used.
+    Raises `ConfigError` when the data or the checkpoint cannot be used.
     """
     # Spinning OpenMP threads starve each other when another process is busy; torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from streamgen.training.command import train
-
-    return train(args)
+    code: int = import_module(f"streamgen.training.{args.course}").run(args)
+    return code

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from streamgen.training.classical import CLASSICAL, comic, neon, pencil, poster, watercolor
+from streamgen.training.core.classical import CLASSICAL, comic, neon, pencil, poster, watercolor
 
 
 def scene(seed: int = 0, size: int = 96) -> np.ndarray:

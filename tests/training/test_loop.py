@@ -13,13 +13,14 @@ from PIL import Image
 import streamgen.training as training
 from streamgen.errors import ConfigError
 from streamgen.models.tiny import TinyUNet, load_network
-from streamgen.training import data, examples, loop
-from streamgen.training.checkpoint import load_checkpoint, new_run, save_checkpoint
-from streamgen.training.evaluate import STRENGTHS, Score, render, score_style
-from streamgen.training.examples import T_MAX, compose, draw_examples
-from streamgen.training.loop import Plan, School, train_step
-from streamgen.training.preview import preview
-from streamgen.training.recipe import STYLES
+from streamgen.training import data
+from streamgen.training.core import examples, loop
+from streamgen.training.core.checkpoint import load_checkpoint, new_run, save_checkpoint
+from streamgen.training.core.evaluate import STRENGTHS, Score, render, score_style
+from streamgen.training.core.examples import T_MAX, compose, draw_examples
+from streamgen.training.core.loop import Plan, School, train_step
+from streamgen.training.core.preview import preview
+from streamgen.training.core.recipe import STYLES
 
 SIZE = 64
 SQUEEZE = {"fire2": (96, 16, 64), "fire3": (128, 16, 64), "fire4": (128, 32, 128), "fire5": (256, 32, 128)}

@@ -1,4 +1,4 @@
-"""Figures on photos that training never saw: `python -m streamgen.training.evaluate --data DIR [--weights FILE]`.
+"""Figures on photos that training never saw: `python -m streamgen.training.core.evaluate --data DIR [--weights FILE]`.
 
 Texture and content are judged by VGG16 features, which no loss used.
 """
@@ -18,12 +18,12 @@ from torch import Tensor
 
 from streamgen.models.schedules import TrigFlowSchedule
 from streamgen.models.tiny import TinyModel, TinyUNet, evenly_spaced, load_network
+from streamgen.training.core.recipe import STYLES
+from streamgen.training.core.teachers import Teachers
 from streamgen.training.data import Photos, Pixels, centre_crop, read_picture, to_pixels, to_tensor
 from streamgen.training.features import JudgeFeatures
 from streamgen.training.losses import Taps, grams, texture_distance
-from streamgen.training.recipe import STYLES
 from streamgen.training.sheet import save_sheet
-from streamgen.training.teachers import Teachers
 
 __all__ = ["STRENGTHS", "Score", "main", "render", "score_style"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from streamgen.training.classical import CLASSICAL
+from streamgen.training.core.classical import CLASSICAL
+from streamgen.training.core.multistyle import MultiStyle
+from streamgen.training.core.recipe import Style
 from streamgen.training.data import Pixels, to_tensor
-from streamgen.training.multistyle import MultiStyle
-from streamgen.training.recipe import Style
 
 __all__ = ["Teachers"]
 

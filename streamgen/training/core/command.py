@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamgen.models.tiny import save_network
-from streamgen.training.checkpoint import Run, load_checkpoint, new_run, save_checkpoint
-from streamgen.training.loop import Plan, School, train_step
-from streamgen.training.preview import preview
-from streamgen.training.recipe import STYLES
+from streamgen.training.core.checkpoint import Run, load_checkpoint, new_run, save_checkpoint
+from streamgen.training.core.loop import Plan, School, train_step
+from streamgen.training.core.preview import preview
+from streamgen.training.core.recipe import STYLES
 
 __all__ = ["train"]
 

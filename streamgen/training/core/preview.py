@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from streamgen.models.tiny import TinyUNet
+from streamgen.training.core.examples import T_MAX
+from streamgen.training.core.recipe import STYLES
 from streamgen.training.data import Photos, centre_crop, read_picture, to_pixels, to_tensor
-from streamgen.training.examples import T_MAX
-from streamgen.training.recipe import STYLES
 from streamgen.training.sheet import save_sheet
 
 __all__ = ["preview"]

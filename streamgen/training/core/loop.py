@@ -12,9 +12,11 @@ from torch import Tensor
 
 from streamgen.errors import ConfigError
 from streamgen.models.tiny import TinyUNet
-from streamgen.training.checkpoint import Run
+from streamgen.training.core.checkpoint import Run
+from streamgen.training.core.examples import Examples, compose, draw_examples
+from streamgen.training.core.recipe import STYLES
+from streamgen.training.core.teachers import Teachers
 from streamgen.training.data import Photos
-from streamgen.training.examples import Examples, compose, draw_examples
 from streamgen.training.features import Features
 from streamgen.training.losses import (
     grams,
@@ -23,8 +25,6 @@ from streamgen.training.losses import (
     temporal_distance,
     texture_distance,
 )
-from streamgen.training.recipe import STYLES
-from streamgen.training.teachers import Teachers
 
 __all__ = ["Lesson", "Plan", "School", "train_step"]
 

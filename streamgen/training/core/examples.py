@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from streamgen.training.core.recipe import STYLES
+from streamgen.training.core.teachers import Teachers
 from streamgen.training.data import Photos, to_tensor
-from streamgen.training.recipe import STYLES
-from streamgen.training.teachers import Teachers
 
 __all__ = ["T_MAX", "Examples", "compose", "draw_examples"]
 
