@@ -36,6 +36,7 @@ def connect(
     width: int | None = None,
     height: int | None = None,
     fit: Literal["cover", "contain"] | None = None,
+    upscale: Literal[1, 2, 4] | None = None,
     codec: Literal["jpeg", "raw"] = "jpeg",
     send_quality: int = 85,
     reconnect: bool = True,
@@ -51,6 +52,8 @@ def connect(
         role: ``publish`` sends frames, ``view`` looks at the ``session`` of somebody who does.
         session: the name to publish under, None for a random one; or the one to view.
         width, height, fit: shape of the outputs; multiples of 32 from 128 to 1024, the model's own unless given.
+        upscale: how much smaller the model paints, to be enlarged by the upscaler; sides must be multiples of 32 times
+            this, from 128 times this.
         codec: how outputs travel: ``jpeg``, or ``raw`` without loss.
         send_quality: JPEG quality of the frames sent.
         reconnect: come back after a lost connection, for as long as it takes.
@@ -65,7 +68,7 @@ def connect(
         role=role,
         session=session,
         codec=codec,
-        format=named(width=width, height=height, fit=fit) if publishes else {},
+        format=named(width=width, height=height, fit=fit, upscale=upscale) if publishes else {},
         settings=settings if publishes else {},
         alpha=True,
         client="streamgen-python",

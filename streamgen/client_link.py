@@ -42,6 +42,7 @@ from streamgen.protocol import (
     Referenced,
     Reformat,
     Reformatted,
+    Restyled,
     Resume,
     Resumed,
     ServerMessage,
@@ -114,7 +115,7 @@ _ERROR_KINDS: dict[str, type[StreamgenError]] = {
 
 Answer = TypeVar("Answer", Updated, Reformatted, Referenced, Switched, StatsReport, Paused, Resumed)
 Request = Update | Reformat | Reference | Switch | Pause | Resume | Snapshot | Stats
-News = Updated | Reformatted | Switched
+News = Updated | Reformatted | Restyled | Switched
 """What a server says of a session without being asked, too."""
 
 
@@ -333,7 +334,7 @@ class Link:
                 _LOG.warning("%s: %s", code, text)
             case SnapshotTaken():
                 self._announced = message
-            case Updated() | Reformatted() | Switched():
+            case Updated() | Reformatted() | Restyled() | Switched():
                 self._on_news(message)
         self._answer(message)
 

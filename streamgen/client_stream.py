@@ -22,6 +22,7 @@ from streamgen.protocol import (
     Referenced,
     Reformat,
     Reformatted,
+    Restyled,
     Resume,
     Resumed,
     Stats,
@@ -140,10 +141,12 @@ class Stream:
         width: int | None = None,
         height: int | None = None,
         fit: Literal["cover", "contain"] | None = None,
+        upscale: Literal[1, 2, 4] | None = None,
         *,
         timeout_s: float | None = None,
     ) -> FrameFormat:
-        """Change the shape of the outputs; returns once it is in force. Those of the old shape come until then.
+        """Change the shape of the outputs, or how much of it the upscaler makes; returns once it is in force. Those of
+        the old shape come until then.
 
         Args:
             timeout_s: how long to wait; None for as long as compiling takes, which depends on the backend.
@@ -152,7 +155,7 @@ class Stream:
             SettingsError: ``invalid_settings``, with ``field``; nothing was changed.
             SessionError: ``superseded`` by another call, ``not_publisher``, or the connection was lost.
         """
-        request = Reformat(format=named(width=width, height=height, fit=fit))
+        request = Reformat(format=named(width=width, height=height, fit=fit, upscale=upscale))
         return (await self._ask_within(timeout_s, request, Reformatted)).format
 
     async def reference(self, pixels: Pixels | None) -> None:
@@ -326,6 +329,8 @@ class Stream:
             self._settings = news.settings
         elif isinstance(news, Reformatted):
             self._welcome = self._known().model_copy(update={"format": news.format})
+        elif isinstance(news, Restyled):
+            self._welcome = self._known().model_copy(update={"styles": news.styles})
         else:
             facts = {name: getattr(news, name) for name in ("model", "styles", "unused", "loras", "reference")}
             self._welcome = self._known().model_copy(update=facts)

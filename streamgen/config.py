@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import Any
 
 from streamgen.errors import ConfigError
 
-__all__ = ["LoraSpec", "ModelSpec", "ServerConfig", "from_environment", "obs_password", "worker_environment"]
+__all__ = [
+    "LoraSpec",
+    "ModelSpec",
+    "ServerConfig",
+    "data_folder",
+    "from_environment",
+    "obs_password",
+    "worker_environment",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,8 @@ class ModelSpec:
         weights: a safetensors file instead of the family's own; None for that.
         width: default output width, pixels; 0 for the family's own.
         height: default output height, pixels; 0 likewise.
-        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; auto is decided by the family or the backend.
+        dtype: ``auto``, ``float32``, ``bfloat16``, ``float16`` or, for the embedded model, ``int8``; auto is decided by
+            the family or the backend.
         device: ``cpu``, ``cuda``, ``cuda:1``, ..., or ``auto``, which ``engine.build_engine`` resolves.
         max_batch: most rows in one network call; 0 lets the backend decide.
         max_steps: most denoising steps a client may ask for.
@@ -75,6 +85,7 @@ class ModelSpec:
         control_model: the depth estimation model; None for none.
         ip_adapter: an IP-Adapter's safetensors file, here or as ``OWNER/REPO/PATH``; None for none.
         quantise: ``none``, ``int8``, ``fp8`` or ``int4``, for the weights of the network's linear layers.
+        styles: the folder with styles that users made; None for none.
     """
 
     family: str = "tiny"
@@ -95,6 +106,7 @@ class ModelSpec:
     control_model: str | None = None
     ip_adapter: str | None = None
     quantise: str = "none"
+    styles: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,7 @@ class ServerConfig:
         model: family name, folder, safetensors file or hub id.
         also_models: further ones that a publisher may switch to.
         weights: safetensors file, None for the embedded weights.
+        data: the folder of what users made, such as styles; ``from_environment`` fills it in. None for none.
         backend: ``auto`` or a name in ``streamgen.backends.BACKENDS``.
         device: ``auto``, ``cpu``, ``cuda``, ...
         dtype: see ``ModelSpec``, as all that follow up to ``quantise``.
@@ -139,6 +152,7 @@ class ServerConfig:
     model: str = "tiny"
     also_models: tuple[str, ...] = ()
     weights: Path | None = None
+    data: Path | None = None
     backend: str = "auto"
     device: str = "auto"
     dtype: str = "auto"
@@ -173,6 +187,11 @@ class ServerConfig:
     send_timeout_s: float = 1.0
 
     @property
+    def styles(self) -> Path | None:
+        """The folder with styles that users made."""
+        return None if self.data is None else self.data / "styles"
+
+    @property
     def spec(self) -> ModelSpec:
         """The model that is loaded at the start."""
         return ModelSpec(
@@ -194,13 +213,17 @@ class ServerConfig:
             control_model=self.control_model or None,
             ip_adapter=self.ip_adapter or None,
             quantise=self.quantise,
+            styles=self.styles,
         )
 
     @property
     def specs(self) -> dict[str, ModelSpec]:
         """Every model that may be served, by name, the one loaded at the start first. What was said of LoRAs, VAE and
         the like holds for the first alone."""
-        others = {name: ModelSpec(family=name, device=self.device, dtype=self.dtype) for name in self.also_models}
+        others = {
+            name: ModelSpec(family=name, device=self.device, dtype=self.dtype, styles=self.styles)
+            for name in self.also_models
+        }
         return {self.model: self.spec} | {name: spec for name, spec in others.items() if name != self.model}
 
 
@@ -216,7 +239,23 @@ def from_environment(environ: Mapping[str, str] | None = None, **overrides: Any)
         name = f"STREAMGEN_{entry.name.upper()}"
         if name in environ:
             config = replace(config, **{entry.name: _convert(name, environ[name], getattr(config, entry.name))})
-    return replace(config, **{name: value for name, value in overrides.items() if value is not None})
+    given = {"data": data_folder(environ), **overrides}
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def data_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
+    """Where what users made is kept: ``STREAMGEN_DATA``, or streamgen's folder in the platform's usual place."""
+    environ = os.environ if environ is None else environ
+    if chosen := environ.get("STREAMGEN_DATA"):
+        return Path(chosen).expanduser()
+    home = Path.home()
+    if platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "streamgen"
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / "streamgen"
+    shared = Path(environ.get("XDG_DATA_HOME", ""))
+    # A relative path is to be ignored, says the XDG Base Directory Specification.
+    return (shared if shared.is_absolute() else home / ".local" / "share") / "streamgen"
 
 
 def _convert(name: str, text: str, default: Any) -> Any:

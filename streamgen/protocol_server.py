@@ -18,6 +18,7 @@ __all__ = [
     "Paused",
     "Referenced",
     "Reformatted",
+    "Restyled",
     "Resumed",
     "ServerMessage",
     "SnapshotTaken",
@@ -75,7 +76,7 @@ class Updated(Message):
     understood: float | None = None
     """0 to 1: how well the model knows the prompt; None when it cannot tell."""
     styles: dict[str, float] = Field(default_factory=dict)
-    """The styles the prompt was read as, with weights that sum to 1."""
+    """The styles the prompt was read as, with weights that sum to 1; the nearest where it was not understood."""
     ref: str | None = None
 
 
@@ -106,6 +107,13 @@ class Switched(Message):
     backend: str
     device: str
     ref: str | None = None
+
+
+class Restyled(Message):
+    """The styles that the model knows are others from now on; sent to everybody on the server."""
+
+    type: Literal["restyled"] = "restyled"
+    styles: tuple[str, ...]
 
 
 class Paused(Message):
@@ -196,6 +204,7 @@ ServerMessage = (
     | Reformatted
     | Referenced
     | Switched
+    | Restyled
     | Paused
     | Resumed
     | SnapshotTaken

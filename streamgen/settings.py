@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from streamgen.errors import SettingsError
 
@@ -82,7 +82,7 @@ class StreamSettings(BaseModel):
         json_schema_extra={"step": 0.05},
     )
     negative_prompt: Prompt = Field(
-        default="", title="Negative prompt", description="What to steer away from. Needs guidance above 1."
+        default="", title="Negative prompt", description="What to steer away from. Diffusion models need guidance above 1 for it."
     )
     guidance: float = Field(
         default=0.0,
@@ -166,6 +166,12 @@ class StreamSettings(BaseModel):
         strict=True,
         title="Transparency",
         description="Outputs carry alpha: what the key takes away and the edges of a padded frame are see-through.",
+    )
+    matte: Literal["none", "person", "background"] = Field(
+        default="none",
+        title="Matte",
+        description="What is stylised: all of it, the person alone or the background alone. With alpha the rest is "
+        "see-through, without it plain.",
     )
     key_colour: Annotated[str, Field(pattern=r"^(#[0-9a-fA-F]{6})?$")] = Field(
         default="",
@@ -264,6 +270,29 @@ class FrameFormat(BaseModel):
         title="Fit",
         description="Frames of another shape are cropped to fill (cover) or padded to be seen whole (contain).",
     )
+    upscale: Literal[1, 2, 4] = Field(
+        default=1,
+        title="Upscale",
+        description=(
+            "The model paints at a half or a quarter of width and height, which is faster, and an upscaler enlarges it."
+        ),
+    )
+
+    @field_validator("upscale")
+    @classmethod
+    def _divides_the_size(cls, upscale: int, info: ValidationInfo) -> int:
+        sides = [info.data[name] for name in ("width", "height") if name in info.data]
+        if any(side % (upscale * SIZE_MULTIPLE) or side < upscale * SIZE_MIN for side in sides):
+            fact = f"multiples of {upscale * SIZE_MULTIPLE} and at least {upscale * SIZE_MIN}"
+            raise ValueError(f"needs a width and a height that are {fact}")
+        return upscale
+
+    @property
+    def painted(self) -> FrameFormat:
+        """What the model makes; the upscaler does the rest."""
+        if self.upscale == 1:
+            return self
+        return FrameFormat(width=self.width // self.upscale, height=self.height // self.upscale, fit=self.fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +300,8 @@ class Reading:
     """How a model read a prompt.
 
     Args:
-        understood: 0 (nothing in the text is known) to 1 (all of it is).
-        styles: the styles it was read as, with weights that sum to 1.
+        understood: 0 (the text asks for no look that is known) to 1 (it names what it asks for).
+        styles: the styles it was read as, with weights that sum to 1; the nearest ones where it was not understood.
     """
 
     understood: float

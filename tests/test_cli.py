@@ -27,7 +27,7 @@ from streamgen.cli.render import fitting_size
 from streamgen.config import LoraSpec, ModelSpec, ServerConfig, from_environment
 from streamgen.errors import StreamgenError
 from streamgen.frames import Frame, Output
-from streamgen.settings import FrameFormat, StreamSettings
+from streamgen.settings import FrameFormat, StreamSettings, parse_format
 
 
 @dataclass
@@ -245,6 +245,11 @@ def test_a_picture_is_rendered_at_the_size_asked_for(photo: Path, tmp_path: Path
     assert engine.format.fit == "contain"
 
 
+def test_a_picture_is_rendered_with_the_upscaler(photo: Path, tmp_path: Path, engine: InvertingEngine) -> None:
+    assert main(["render", str(photo), str(tmp_path / "out.png"), "--width", "512", "--upscale", "2"]) == 0
+    assert (engine.format.width, engine.format.upscale) == (512, 2)
+
+
 def test_a_blend_takes_prompts_with_colons_and_without_weights(
     photo: Path, tmp_path: Path, engine: InvertingEngine
 ) -> None:
@@ -288,6 +293,23 @@ def test_one_side_asked_for_gives_the_other() -> None:
     assert fitting_size(1920, 1080, 1024, None) == (1024, 576)
     assert fitting_size(1080, 1920, None, 640) == (352, 640)
     assert fitting_size(1080, 1920, 256, 128) == (256, 128)
+
+
+@pytest.mark.parametrize(
+    ("size", "upscale", "expected"),
+    [
+        ((512, 512), 2, (1024, 1024)),
+        ((640, 480), 2, (1024, 768)),
+        ((200, 200), 4, (768, 768)),
+        ((1920, 1080), 4, (896, 512)),
+    ],
+)
+def test_an_upscaled_output_is_larger_than_the_input(
+    size: tuple[int, int], upscale: int, expected: tuple[int, int]
+) -> None:
+    width, height = fitting_size(*size, None, None, upscale)
+    assert (width, height) == expected
+    parse_format({"width": width, "height": height, "upscale": upscale})
 
 
 def test_models_lists_styles_licence_and_size(capsys: pytest.CaptureFixture[str]) -> None:

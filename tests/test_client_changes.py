@@ -51,6 +51,17 @@ async def test_a_format_is_changed_while_frames_flow(server: Running, picture: P
         assert stream.format.height == 256
 
 
+async def test_the_upscaler_is_asked_for_at_the_start_or_while_frames_flow(server: Running, picture: Pixels) -> None:
+    async with connect(server, width=512, height=256, upscale=2) as stream:
+        assert stream.format == FrameFormat(width=512, height=256, upscale=2)
+        assert await stream.reformat(512, 512, upscale=4) == FrameFormat(width=512, height=512, upscale=4)
+        with pytest.raises(SettingsError) as caught:
+            await stream.reformat(width=256)
+        assert caught.value.field == "upscale"
+        await stream.send(picture)
+        assert (await following(stream)).pixels.shape == (512, 512, 3)
+
+
 async def test_a_format_that_another_replaced_is_raised(server: Running) -> None:
     server.worker.automatic = False
     async with connect(server, session="cam") as stream:
@@ -109,6 +120,14 @@ async def test_viewers_learn_of_another_format_and_another_model(server: Running
         with pytest.raises(SessionError) as caught:
             await viewer.switch("fake")
         assert caught.value.code == "not_publisher"
+
+
+async def test_a_stream_knows_the_styles_that_came_while_it_was_open(server: Running) -> None:
+    async with connect(server) as stream:
+        server.worker.on_restyled(("pencil sketch", "mine"))
+        async with asyncio.timeout(10):
+            while stream.welcome.styles != ("pencil sketch", "mine"):
+                await asyncio.sleep(0)
 
 
 async def test_settings_are_those_that_were_fitted_to_the_new_model(server: Running) -> None:

@@ -42,6 +42,7 @@ def test_the_wheel_carries_pages_weights_and_licence(wheel: Path) -> None:
     assert {f"streamgen/web/{page.name}" for page in pages} <= names
     assert "streamgen/web/js/streamgen.js" in names
     assert "streamgen/models/weights/tiny.safetensors" in names
+    assert {f"streamgen/training/weights/features.{suffix}" for suffix in ("safetensors", "md")} <= names
     assert "streamgen/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

@@ -93,12 +93,24 @@ def test_a_value_of_another_type_is_refused_and_not_converted(changes: dict[str,
         ({"height": 257}, "height"),
         ({"fit": "stretch"}, "fit"),
         ({"depth": 3}, "depth"),
+        ({"upscale": 3}, "upscale"),
+        ({"width": 512, "height": 224, "upscale": 2}, "upscale"),
+        ({"width": 288, "height": 512, "upscale": 2}, "upscale"),
+        ({"width": 576, "height": 512, "upscale": 4}, "upscale"),
+        ({"width": 1024, "height": 384, "upscale": 4}, "upscale"),
     ],
 )
 def test_bad_formats_are_refused(values: dict[str, Any], field: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_format(values)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(("upscale", "painted"), [(1, (1024, 512)), (2, (512, 256)), (4, (256, 128))])
+def test_an_upscaled_format_is_painted_smaller(upscale: int, painted: tuple[int, int]) -> None:
+    format = parse_format({"width": 1024, "height": 512, "fit": "contain", "upscale": upscale})
+    assert (format.painted.width, format.painted.height) == painted
+    assert (format.painted.fit, format.painted.upscale) == ("contain", 1)
 
 
 def test_a_refusal_shows_a_long_value_shortened() -> None:

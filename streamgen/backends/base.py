@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-__all__ = ["Backend", "Compiled", "Function"]
+__all__ = ["Backend", "Compiled", "Function", "quantised_variant"]
 
 Compiled = Callable[..., Tensor]
-"""A module made fast: the module's own arguments in (float32), its result out (float32)."""
+"""A module made fast: the module's own arguments in (float32), its result out (float32). One with a true
+``casts_inputs`` takes and returns what it says itself."""
 Function = Callable[..., tuple[Tensor, ...]]
 """Tensors in, tensors out, all of fixed shapes; no Python value of a tensor is read inside."""
 
@@ -22,13 +24,16 @@ class Backend(ABC):
 
     Args:
         device: torch device name.
-        dtype: ``float32``, ``bfloat16`` or ``float16``, one of ``dtypes(device)``.
+        dtype: ``float32``, ``bfloat16`` or ``float16``, one of ``dtypes(device)``; or ``int8`` where it
+            ``runs_quantised``: networks without such a variant then run in float32.
         threads: compute threads.
     """
 
     name: ClassVar[str]
     quick_to_compile: ClassVar[bool] = True
     """False when preparing one shape takes many seconds, so that measuring it at start-up is out of the question."""
+    runs_quantised: ClassVar[bool] = False
+    """True when ``int8`` is a precision for networks that come with a ``quantised_variant``."""
     captures_frames: ClassVar[bool] = False
     """True when ``capture`` can turn the computation of a whole frame into one launch."""
 
@@ -64,3 +69,9 @@ class Backend(ABC):
         recording itself, ``exclusive`` keeps every other computation off the device meanwhile.
         """
         raise NotImplementedError(f"{self.name} captures no frames")
+
+
+def quantised_variant(network: nn.Module) -> Path | None:
+    """Where the int8 graph that a network comes with lies; None when it has none."""
+    path: Path | None = getattr(network, "quantised", None)
+    return path

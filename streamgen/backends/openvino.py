@@ -13,17 +13,19 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from streamgen.backends.base import Backend, Compiled
+from streamgen.backends.base import Backend, Compiled, quantised_variant
 
-__all__ = ["OpenVinoBackend"]
+__all__ = ["OpenVinoBackend", "quiet_openvino"]
 
-_PRECISION = {"float32": "f32", "bfloat16": "bf16"}
+_PRECISION = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+"""What is left of the arithmetic in floating point runs at this precision."""
 
 
 class OpenVinoBackend(Backend):
     """Converts the network once and compiles it for each shape with static dimensions."""
 
     name = "openvino"
+    runs_quantised = True
 
     @classmethod
     def unavailable(cls, device: str) -> str | None:
@@ -35,12 +37,13 @@ class OpenVinoBackend(Backend):
 
     @classmethod
     def dtypes(cls, device: str) -> tuple[str, ...]:
-        fast = "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        fast = "BF16" in quiet_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("float32", "bfloat16") if fast else ("float32",)
 
     def compile(self, network: nn.Module, example: tuple[Tensor, ...]) -> Compiled:
-        openvino = _openvino()
-        graph = _converted(network, example).clone()
+        openvino = quiet_openvino()
+        small = quantised_variant(network) if self.dtype == "int8" else None
+        graph = openvino.Core().read_model(small) if small else _converted(network, example).clone()
         ports = zip(graph.inputs, example, strict=True)
         graph.reshape({port: openvino.PartialShape(list(tensor.shape)) for port, tensor in ports})
         options = {
@@ -70,11 +73,11 @@ def _converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
         if network not in _GRAPHS:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the tracer reports shape checks, which hold for every shape
-                _GRAPHS[network] = _openvino().convert_model(network, example_input=example)
+                _GRAPHS[network] = quiet_openvino().convert_model(network, example_input=example)
         return _GRAPHS[network]
 
 
-def _openvino() -> Any:
+def quiet_openvino() -> Any:
     """The package without its telemetry, which by default reports every conversion to its maker.
 
     Its tools use a stub when the module cannot be imported; a None in ``sys.modules`` is how Python says that.

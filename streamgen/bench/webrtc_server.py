@@ -50,6 +50,7 @@ class IdentityWorker:
     """A ``WorkerLink`` whose outputs are its inputs, made at once."""
 
     ready = True
+    on_restyled: Callable[[tuple[str, ...]], None] | None = None
     info = WorkerInfo(model="identity", styles=(), backend="none", device="none", width=512, height=512)
 
     def __init__(self) -> None:

@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("streamgen.cli.doctor", "say what works on this machine, and why the rest does not"),
     "obs": Command("streamgen.cli.obs", "put a session into OBS as a source", extra="obs"),
     "train": Command("streamgen.training", "train the embedded model", extra="train"),
+    "evaluate": Command("streamgen.cli.evaluate", "judge the embedded models, with contact sheets", extra="train"),
 }
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from streamgen.config import ModelSpec
+from streamgen.config import ModelSpec, from_environment
 from streamgen.errors import StreamgenError
+
+if TYPE_CHECKING:
+    from streamgen.models.user_styles import StyleFolder
 
 __all__ = ["ModelRow", "add_arguments", "run"]
 
@@ -26,6 +29,8 @@ class ModelRow:
     megabytes: float | None = None
     parameters: int | None = None
     styles: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Files of the user's styles that cannot be used, and why."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,14 +54,15 @@ def _row(name: str) -> ModelRow:
     from streamgen.models import load_model
 
     try:
-        model = load_model(ModelSpec(family=name))
+        model = load_model(ModelSpec(family=name, styles=from_environment().styles))
     except StreamgenError as error:
         if error.code == "checkpoint_missing":
             return ModelRow(name, takes="--model with a diffusers folder, a safetensors file or a hub id")
         return ModelRow(name, problem=error.message)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     weights: Path | None = getattr(model, "default_weights", None)
-    if weights is None:
+    own: StyleFolder | None = getattr(model, "own", None)
+    if weights is None or own is None:
         return ModelRow(name, parameters=parameters, styles=model.styles)
     return ModelRow(
         name,
@@ -65,6 +71,7 @@ def _row(name: str) -> ModelRow:
         megabytes=round(weights.stat().st_size / 1e6, 1),
         parameters=parameters,
         styles=model.styles,
+        left_out={file: error.message for file, error in own.left_out.items()},
     )
 
 
@@ -88,4 +95,5 @@ def _paragraph(row: ModelRow) -> str:
     if row.weights:
         lines.append(f"  weights  {row.weights}")
     lines.append(f"  styles   {', '.join(row.styles) or 'any text'}")
+    lines += [f"  left out {file}: {reason}" for file, reason in row.left_out.items()]
     return "\n".join(lines)

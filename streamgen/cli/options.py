@@ -36,7 +36,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", type=_device, default=unset, help="auto (the default), cpu, cuda, cuda:1, mps, ...")
     group.add_argument(
         "--dtype",
-        choices=["auto", "float32", "bfloat16", "float16"],
+        choices=["auto", "float32", "bfloat16", "float16", "int8"],
         default=unset,
         help="precision (default: auto, the fastest here)",
     )

@@ -67,6 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument(
         "--fit", choices=["cover", "contain"], default="cover", help="crop to fill (the default), or pad to show all"
     )
+    shape.add_argument(
+        "--upscale",
+        type=int,
+        choices=[1, 2, 4],
+        default=1,
+        help="paint at a half or a quarter of width and height, and enlarge that; sides must be multiples of 64 or 128",
+    )
     add_engine_arguments(parser)
 
 
@@ -90,21 +97,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def fitting_size(width: int, height: int, asked_width: int | None, asked_height: int | None) -> tuple[int, int]:
+def fitting_size(
+    width: int, height: int, asked_width: int | None, asked_height: int | None, upscale: int = 1
+) -> tuple[int, int]:
     """Output size for a ``width`` x ``height`` input: what was asked for, and where nothing was, its aspect.
 
-    With nothing asked: the multiples of 32 nearest to the aspect, about 512x512 in area and not far above the input.
+    With nothing asked: the multiples of 32 (times ``upscale``) nearest to the aspect, about 512x512 in area and not far
+    above the input; both before ``upscale``, as far as outputs go.
     """
     if asked_width and asked_height:
         return asked_width, asked_height
     if asked_width:
-        return asked_width, _side(asked_width * height / width)
+        return asked_width, _side(asked_width * height / width, upscale)
     if asked_height:
-        return _side(asked_height * width / height), asked_height
-    scale = min(1.0, math.sqrt(_DEFAULT_AREA / (width * height)))
-    wanted = width / height
-    sizes = [(w, _side(w / wanted)) for w in {_side(width * scale) + d * SIZE_MULTIPLE for d in range(-2, 3)}]
-    sizes = [size for size in sizes if SIZE_MIN <= size[0] <= SIZE_MAX]
+        return _side(asked_height * width / height, upscale), asked_height
+    scale = upscale * min(1.0, math.sqrt(_DEFAULT_AREA / (width * height)))
+    wanted, multiple = width / height, SIZE_MULTIPLE * upscale
+    widths = {_side(width * scale, upscale) + steps * multiple for steps in range(-2, 3)}
+    sizes = [(w, _side(w / wanted, upscale)) for w in widths if SIZE_MIN * upscale <= w <= SIZE_MAX]
 
     def badness(size: tuple[int, int]) -> float:
         """Error of the aspect, and a tenth of the error of the area, both in octaves."""
@@ -114,8 +124,9 @@ def fitting_size(width: int, height: int, asked_width: int | None, asked_height:
     return min(sorted(sizes), key=badness)
 
 
-def _side(pixels: float) -> int:
-    return min(SIZE_MAX, max(SIZE_MIN, round(pixels / SIZE_MULTIPLE) * SIZE_MULTIPLE))
+def _side(pixels: float, upscale: int) -> int:
+    multiple = SIZE_MULTIPLE * upscale
+    return min(SIZE_MAX, max(SIZE_MIN * upscale, round(pixels / multiple) * multiple))
 
 
 def _settings(args: argparse.Namespace) -> StreamSettings:
@@ -141,14 +152,14 @@ def _blend_entry(text: str) -> dict[str, Any]:
 
 
 def _format(args: argparse.Namespace, source: MediaSource) -> FrameFormat:
-    width, height = fitting_size(source.width, source.height, args.width, args.height)
-    return parse_format({"width": width, "height": height, "fit": args.fit})
+    width, height = fitting_size(source.width, source.height, args.width, args.height, args.upscale)
+    return parse_format({"width": width, "height": height, "fit": args.fit, "upscale": args.upscale})
 
 
 def _build_engine(config: ServerConfig, format: FrameFormat) -> Engine:
     from streamgen.engine import build_engine
 
-    spec = replace(config.spec, width=format.width, height=format.height, max_batch=1)
+    spec = replace(config.spec, width=format.painted.width, height=format.painted.height, max_batch=1)
     engine = build_engine(spec, config.backend, config.threads)
     engine.prepare(format)
     return engine

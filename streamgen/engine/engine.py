@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from streamgen.backends.base import Backend, Function
-from streamgen.backends.eager import EagerBackend
 from streamgen.effects.procedural import evolving_picture
 from streamgen.effects.similarity import Verdict
 from streamgen.engine.conditioning import Transition, read_prompts
-from streamgen.engine.executables import Executables
+from streamgen.engine.executables import Executables, eager_instead_of
 from streamgen.engine.fit import upload
 from streamgen.engine.lanes import Row
 from streamgen.engine.limits import check_settings, fit_settings
+from streamgen.engine.matting import Matting
 from streamgen.engine.pipeline import Pipeline
 from streamgen.engine.select import BackendReport
 from streamgen.engine.state import NextFormat, NoiseTravel, Opened, StreamState
@@ -74,14 +74,15 @@ class Engine:
         self._buckets = (*(size for size in (1, 2, 4, 8, 16, 32) if size < max_batch), max_batch)
         self._sessions: dict[str, Opened] = {}
         self._steering = Steering(model)
-        stand_in = None if wait_for_compilation else _stand_in(model, backend)
+        stand_in = None if wait_for_compilation else eager_instead_of(backend, model)
         self._executables = Executables(model, backend, stand_in, _RECORDING[model.spec.device])
         self._stylist = Stylist(model, self._executables, self._buckets)
+        self._matting = Matting(self._executables, model.spec.device, self._buckets)
 
     @property
     def compilations(self) -> int:
-        """Networks compiled and frames captured since the engine was made. Settings never change it; a new format
-        does."""
+        """The model's networks compiled and frames captured since the engine was made. Settings never change it; a new
+        format does."""
         return self._executables.compilations
 
     def captured(self, format: FrameFormat, steps: int, batch: int = 1) -> Function | None:
@@ -172,9 +173,8 @@ class Engine:
         """Make the tensors that ``settings`` ask for."""
         state = entry.state
         former = state.settings
-        if (settings.weighted_prompts(), settings.loras) != (former.weighted_prompts(), former.loras):
-            start, end = state.transition.at(now_s), self._steering.prompt(settings)
-            state.transition = Transition(start, end, now_s, settings.transition_ms / 1000)
+        if self._steering.turns(former, settings):
+            self._steering.turn(state, settings, now_s)
         if (settings.seed, settings.seed_speed) != (former.seed, former.seed_speed):
             state.noise = self._noise(settings, state.format, now_s)
             entry.since_s = now_s
@@ -234,7 +234,7 @@ class Engine:
         state = entry.state
         state.noise = self._noise(state.settings, following.format, entry.since_s)
         state.format = following.format
-        state.pipeline, state.last = Pipeline(), None
+        state.pipeline, state.last, state.seen = Pipeline(), None, None
         state.similarity.forget()
         self._executables.keep(self.formats)
 
@@ -261,6 +261,14 @@ class Engine:
                 self.reformat(session, entry.next.format, on_progress)
         self._executables.keep(self.formats)
         return readings
+
+    def refresh(self, now_s: float = 0.0) -> list[tuple[str, int, Reading | None]]:
+        """Look for styles that came or went; [] when none did, else what ``take_over`` returns."""
+        states = {session: entry.state for session, entry in self._sessions.items()}
+        with self._executables.exclusive:
+            if not self._steering.refresh(states.values(), now_s):
+                return []
+        return [(session, state.rev, read_prompts(self.model, state.settings)) for session, state in states.items()]
 
     def close(self, session: str) -> None:
         """Forget a session; unknown names are ignored."""
@@ -303,7 +311,7 @@ class Engine:
             SessionError: ``no_such_session``.
         """
         state = self._state(session)
-        format = state.format
+        format = state.format.painted
         if self.model.needs_source:
             pixels = evolving_picture(format.width, format.height, state.settings.seed, now_s)
         else:
@@ -323,18 +331,22 @@ class Engine:
 
     def _stylise(self, rows: Sequence[Row]) -> list[Output | Skipped]:
         """Rows of one format."""
-        format = rows[0].state.format
-        pixels = upload([row.frame.pixels for row in rows], format, self.model.spec.device)
+        format, device = rows[0].state.format, self.model.spec.device
+        frames = [row.frame.pixels for row in rows]
         if rows[0].levels:
+            pixels = upload(frames, format.painted, device)
             pictures = self._stylist.stylise(rows, pixels)
         else:  # strength 0 is the plain frame, whatever a codec would make of it
+            pixels = upload(frames, format, device)
             pictures = Pictures([row.frame for row in rows], pixels, False)
+        fits = pixels.shape[1:3] == (format.height, format.width)
         shown = [
-            Shown(frame, row.state, fitted if frame is row.frame else None)
+            Shown(frame, row.state, fitted if fits and frame is row.frame else None)
             for row, frame, fitted in zip(rows, pictures.frames, pixels, strict=True)
             if frame is not None
         ]
-        pixels_of = iter([] if pictures.pixels is None else retrieve(pictures.pixels, shown, self.model.spec.device))
+        shown = self._matting.matted(shown)
+        pixels_of = iter([] if pictures.pixels is None else retrieve(pictures.pixels, shown, device))
         return [
             Skipped(row.frame.seq, "pipelined")
             if frame is None
@@ -368,8 +380,7 @@ class Engine:
         return next((size for size in self._buckets if size >= rows), self._buckets[-1])
 
     def _noise(self, settings: StreamSettings, format: FrameFormat, now_s: float) -> NoiseTravel:
-        shape = self.model.latent_shape(format.height, format.width)
-        spec = self.model.spec
+        spec, shape = self.model.spec, self.model.latent_shape(format.painted.height, format.painted.width)
         return NoiseTravel(settings.seed, settings.seed_speed, now_s, spec.max_steps, shape, spec.device)
 
     def _state(self, session: str) -> StreamState:
@@ -382,13 +393,7 @@ class Engine:
 
     def _check(self, settings: StreamSettings) -> None:
         check_settings(settings, self.model.spec.max_steps, self.model.loras)
-
-
-def _stand_in(model: Model, backend: Backend) -> Backend | None:
-    """The eager backend that serves until ``backend`` is ready; None when it is that already."""
-    if isinstance(backend, EagerBackend):
-        return None
-    return EagerBackend(backend.device, model.dtype, backend.threads)
+        self._matting.prepare(settings)
 
 
 def _output(row: Row, frame: Frame, pixels: Pixels, warm_up: bool) -> Output:

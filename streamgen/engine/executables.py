@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from streamgen.backends.base import Backend, Compiled, Function
+from streamgen.backends.eager import EagerBackend
+from streamgen.engine.upscaling import enlarge_example, enlargements, sizes_of, upscaler
 from streamgen.engine.whole_frame import empty_prompt, frame_example, whole_frame
 from streamgen.models.base import Conditioning, Model
 from streamgen.settings import FrameFormat
 
-__all__ = ["Executables", "Shape", "example_inputs"]
+__all__ = ["Executables", "Shape", "eager_instead_of", "example_inputs"]
 
 _LOG = logging.getLogger(__name__)
 _KEPT_UNUSED = 4
@@ -29,10 +31,11 @@ class Shape:
     """What an executable is for.
 
     Args:
-        part: ``encode``, ``denoise`` or ``decode``, one network call; ``frame``, everything from uint8 to uint8.
+        part: ``encode``, ``denoise``, ``decode`` or ``enlarge``, one network call; ``frame``, everything from uint8 to
+            uint8 that the model does.
         batch: rows.
-        height: of the picture, pixels.
-        width: of the picture, pixels.
+        height: of the picture that is painted, or of the one to enlarge, pixels.
+        width: likewise.
         steps: of a ``frame``; 0 elsewhere.
     """
 
@@ -63,6 +66,7 @@ class Executables:
         self.compilations = 0
         self.exclusive = exclusive
         self._model = model
+        self._networks = _parts(model)
         self._backend = backend
         self._stand_in = stand_in
         # Encoded here, on the caller's thread: a model encodes on one thread only, and compiling has its own.
@@ -74,29 +78,43 @@ class Executables:
         """Begin compiling for ``format`` at each batch size. Shapes that are known are not compiled again, unless that
         failed."""
         steps = range(1, self._model.spec.max_steps + 1) if self._backend.captures_frames else ()
+        painted = format.painted
+        if format.upscale > 1 and "enlarge" not in self._networks:
+            self._networks["enlarge"] = upscaler(self._model.spec.device)
         shapes: list[Shape] = []
         for batch in batches:  # the smallest first: one session is the usual case
-            size = (batch, format.height, format.width)
+            size = (batch, painted.height, painted.width)
             shapes += [Shape(part, *size) for part in _parts(self._model)]
             shapes += [Shape("frame", *size, count) for count in steps]
+            shapes += [Shape("enlarge", batch, height, width) for height, width in enlargements(format)]
         for shape in shapes:
             if shape in self._by_shape and _failed(self._by_shape[shape]):
                 del self._by_shape[shape]
         return [self._future(shape) for shape in shapes]
 
-    def lookup(self, part: str, batch: int, format: FrameFormat) -> tuple[Compiled, bool]:
+    def beside(self, network: nn.Module, example: tuple[Tensor, ...]) -> Future[Compiled]:
+        """Begin compiling a network that is no part of the model."""
+        return self._compiler.submit(self._compile_beside, network, example)
+
+    def stand_in(self, network: nn.Module) -> Compiled | None:
+        """What serves until a network is compiled; None where it is to be waited for."""
+        return None if self._stand_in is None else self._stand_in.compile(network, ())
+
+    def lookup(self, part: str, batch: int, height: int, width: int) -> tuple[Compiled, bool]:
         """The network to use now, and whether it is the stand-in, which also serves when compiling failed."""
-        future = self._future(Shape(part, batch, format.height, format.width))
+        future = self._future(Shape(part, batch, height, width))
         if self._stand_in is not None and (not future.done() or _failed(future)):
-            return self._stand_in.compile(_parts(self._model)[part], ()), True
+            return self._stand_in.compile(self._networks[part], ()), True
         compiled: Compiled = future.result()
         return compiled, False
 
     def frame(self, batch: int, format: FrameFormat, steps: int) -> Function | None:
-        """The whole frame in one launch; None while it is not ready, or where the backend has no such thing."""
+        """All that the model does for a frame, in one launch; None while it is not ready, or where the backend has no
+        such thing."""
         if not self._backend.captures_frames:
             return None
-        future = self._future(Shape("frame", batch, format.height, format.width, steps))
+        painted = format.painted
+        future = self._future(Shape("frame", batch, painted.height, painted.width, steps))
         if self._stand_in is not None and not future.done():
             return None
         return None if _failed(future) else future.result()  # waits only where there is no stand-in
@@ -114,7 +132,7 @@ class Executables:
 
     def keep(self, formats: Iterable[FrameFormat]) -> None:
         """Drop what no format in use needs: shapes still waiting to be compiled, and most of those that are ready."""
-        needed = {(format.height, format.width) for format in formats}
+        needed = {size for format in formats for size in sizes_of(format)}
         unused = [shape for shape in self._by_shape if (shape.height, shape.width) not in needed]
         sizes = list(dict.fromkeys((shape.height, shape.width) for shape in unused))  # least recently used first
         kept = set(sizes[-_KEPT_UNUSED:])
@@ -144,9 +162,22 @@ class Executables:
         return compiled
 
     def _compile_part(self, shape: Shape) -> Compiled:
-        network = _parts(self._model)[shape.part]
-        example = example_inputs(self._model, shape.batch, shape.height, shape.width, shape.part, prompt=self._prompt)
-        return self._backend.compile(network, example)
+        size = (shape.batch, shape.height, shape.width)
+        if shape.part == "enlarge":
+            example = enlarge_example(*size, self._model.spec.device)
+        else:
+            example = example_inputs(self._model, *size, shape.part, prompt=self._prompt)
+        return self._backend.compile(self._networks[shape.part], example)
+
+    def _compile_beside(self, network: nn.Module, example: tuple[Tensor, ...]) -> Compiled:
+        name = f"{type(network).__name__} {tuple(example[0].shape)}"
+        try:
+            compiled = self._backend.compile(network, example)
+        except Exception:
+            _LOG.exception("%s cannot compile %s", self._backend.name, name)
+            raise
+        _LOG.info("%s is ready for %s", self._backend.name, name)
+        return compiled
 
     def _capture(self, shape: Shape) -> Function:
         # The parts were submitted before, to the same single thread, so they are done.
@@ -157,6 +188,13 @@ class Executables:
         example = frame_example(self._model, shape.batch, shape.height, shape.width, shape.steps, prompt=self._prompt)
         function = whole_frame(self._model, self.prompt_names, parts, shape.steps)
         return self._backend.capture(function, example, self.exclusive)
+
+
+def eager_instead_of(backend: Backend, model: Model) -> Backend | None:
+    """The eager backend that serves until ``backend`` is ready; None when it is that already."""
+    if isinstance(backend, EagerBackend):
+        return None
+    return EagerBackend(backend.device, model.dtype, backend.threads)
 
 
 def _parts(model: Model) -> dict[str, nn.Module]:

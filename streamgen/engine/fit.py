@@ -36,6 +36,9 @@ def fit(pixels: Tensor, format: FrameFormat) -> Tensor:
 
 def inner_box(size: tuple[int, int], format: FrameFormat) -> tuple[int, int, int, int]:
     """Where a frame of this height and width lies in the format: top, left, height and width. The rest is padding."""
+    if format.upscale > 1:  # what the model painted the frame into, to the pixel
+        top, left, height, width = (length * format.upscale for length in inner_box(size, format.painted))
+        return top, left, height, width
     height, width = size
     if format.fit == "cover" or (height, width) == (format.height, format.width):
         return 0, 0, format.height, format.width

@@ -30,6 +30,7 @@ __all__ = [
     "Reformatted",
     "Refused",
     "Report",
+    "Restyled",
     "RunSession",
     "SessionCommand",
     "SessionReport",
@@ -278,6 +279,13 @@ class Switched:
 
 
 @dataclass(frozen=True, slots=True)
+class Restyled:
+    """Report: the model knows these styles from now on; an ``Applied`` for every session follows."""
+
+    styles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchFailed:
     """Report: a model cannot be had; everything goes on with the present one."""
 
@@ -291,7 +299,7 @@ class Freed:
     freed_bytes: int
 
 
-ModelReport = Switched | SwitchFailed | Freed
+ModelReport = Switched | SwitchFailed | Freed | Restyled
 ChangeReport = Applied | Refused | Reformatted | ReformatFailed | Referenced | ReferenceFailed
 SessionReport = ChangeReport | Dropped | FrameFailed
 Report = Ready | Failed | SessionReport | Made | ModelReport

@@ -6,18 +6,22 @@ import logging
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamgen.backends import BACKENDS, load_backend
-from streamgen.backends.base import Backend
+from streamgen.backends.base import Backend, quantised_variant
 from streamgen.config import ModelSpec
 from streamgen.engine.executables import example_inputs
+from streamgen.engine.fidelity import fidelity_db
 from streamgen.errors import BackendUnavailable
 from streamgen.models.base import Model
 
-__all__ = ["BackendReport", "Candidate", "choose_backend"]
+__all__ = ["LEAST_PSNR_DB", "BackendReport", "Candidate", "choose_backend"]
 
 _LOG = logging.getLogger(__name__)
+LEAST_PSNR_DB = 30.0
+"""What rounding may cost a picture before a faster precision is no longer chosen by itself."""
+
 _BUDGET_S = 0.15
 _SIDE = 256
 _ON_CUDA = ("cuda-graph", "eager")
@@ -32,12 +36,19 @@ class Candidate:
         dtype: precision; empty when the backend was not measured.
         ms: median milliseconds of one network call at 256x256, batch 1; None when not measured.
         note: why it was not measured, or empty.
+        psnr_db: how close its pictures are to float32's; None when it is float32, or was not compared.
     """
 
     backend: str
     dtype: str
     ms: float | None
     note: str = ""
+    psnr_db: float | None = None
+
+    @property
+    def faithful(self) -> bool:
+        """Whether its pictures are close enough to be chosen without being asked for."""
+        return self.psnr_db is None or self.psnr_db >= LEAST_PSNR_DB
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +65,21 @@ class BackendReport:
         rows = sorted(self.candidates, key=lambda row: (row.ms is None, row.ms))
         return "\n".join(
             f"  {row.backend:11s} {row.dtype:9s} "
-            + (f"{row.ms:7.1f} ms" if row.ms is not None else f"not measured: {row.note}")
+            + (f"{row.ms:7.1f} ms{_fidelity(row)}" if row.ms is not None else f"not measured: {row.note}")
             for row in rows
         )
 
 
+def _fidelity(row: Candidate) -> str:
+    if row.psnr_db is None:
+        return ""
+    return f", {row.psnr_db:.1f} dB of float32" + ("" if row.faithful else f": below {LEAST_PSNR_DB:.0f}, not taken")
+
+
 def choose_backend(model: Model, name: str, threads: int) -> tuple[Backend, BackendReport]:
     """Pick the backend ``name``, or with ``auto`` the fastest one, at the model's dtype or the fastest one.
+
+    A precision that nobody asked for is taken only if its pictures stay within ``LEAST_PSNR_DB`` of float32's.
 
     Raises:
         BackendUnavailable: ``unknown_backend``, or ``backend_unavailable`` with the reason. A backend that was named
@@ -79,12 +98,31 @@ def choose_backend(model: Model, name: str, threads: int) -> tuple[Backend, Back
     rows: list[Candidate] = []
     for each in names:
         rows += _measure_one(model, each, wanted, threads, measured, named=name != "auto")
-    fastest = min((row for row in rows if row.ms is not None), key=lambda row: row.ms or 0.0)
+    rows = sorted(rows, key=lambda row: (row.ms is None, row.ms))
+    at = _first_faithful(model, rows, measured, asked=wanted != "auto")
+    if at is None:
+        raise BackendUnavailable("backend_unavailable", f"no backend here runs this model in {wanted}", field="dtype")
+    fastest = rows[at]
     reason = f"the fastest of {len(measured)} measured at {_SIDE}x{_SIDE}" if len(measured) > 1 else "asked for"
     report = BackendReport(fastest.backend, fastest.dtype, reason, tuple(rows))
     _LOG.info("backends at %dx%d, %d threads:\n%s", _SIDE, _SIDE, threads, report.table())
     _LOG.info("using %s in %s: %s", report.chosen, report.dtype, report.reason)
     return measured[fastest.backend, fastest.dtype], report
+
+
+def _first_faithful(
+    model: Model, rows: list[Candidate], measured: dict[tuple[str, str], Backend], *, asked: bool
+) -> int | None:
+    """The index of the fastest row whose pictures are close enough, or of the fastest that was ``asked`` for; what was
+    found of those before it is noted in ``rows``, which are fastest first."""
+    for at, row in enumerate(rows):
+        if row.ms is None:
+            return None
+        if row.dtype != "float32" and model.backends is None:
+            rows[at] = replace(row, psnr_db=fidelity_db(model, measured[row.backend, row.dtype]))
+        if rows[at].faithful or asked:
+            return at
+    return None
 
 
 def _preferred(model: Model, names: Sequence[str], threads: int) -> tuple[Backend, BackendReport]:
@@ -124,7 +162,10 @@ def _measure_one(
     if model.backends is not None:  # a large model: its weights are at the precision they run at
         measured[name, model.dtype] = kind(device, model.dtype, threads)
         return [Candidate(name, model.dtype, 0.0, "asked for, not measured")]
-    dtypes = kind.dtypes(device) if wanted == "auto" else (wanted,)
+    small = ("int8",) if kind.runs_quantised and quantised_variant(model.network) else ()
+    if wanted == "int8" and not small:
+        return [Candidate(name, "int8", None, "it has no int8 variant of this model")]
+    dtypes = (*kind.dtypes(device), *small) if wanted == "auto" else (wanted,)
     if not kind.quick_to_compile:
         dtypes = dtypes[-1:]  # compiling once more only to compare would double a long wait
     rows = []

@@ -17,7 +17,7 @@ from streamgen.frames import Pixels
 from streamgen.models.base import Conditioning
 from streamgen.settings import FrameFormat, StreamSettings
 
-__all__ = ["NextFormat", "NoiseTravel", "Opened", "StreamState", "session_noise"]
+__all__ = ["NextFormat", "NoiseTravel", "Opened", "Seen", "StreamState", "session_noise"]
 
 
 class NoiseTravel:
@@ -57,6 +57,21 @@ class NoiseTravel:
         return session_noise((self._seed + index) % 2**32, steps, shape, device)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a matte was made of.
+
+    Args:
+        size: height and width of the frame as it was sent.
+        picture: [3, h, w] in [-1, 1], the frame squeezed to the size of the matte's network.
+        matte: [1, h, w] in [0, 1], steadied.
+    """
+
+    size: tuple[int, int]
+    picture: Tensor
+    matte: Tensor
+
+
 @dataclass(slots=True)
 class StreamState:
     """One session's tensors and settings.
@@ -74,6 +89,7 @@ class StreamState:
         unreferred: the same for what guidance steers away from.
         pipeline: frames part of the way down, when steps are pipelined.
         last: latents (source, output) of the frame before, [C, h, w] each; what feedback holds on to.
+        seen: what the matte of the frame before was made of; None where there was none.
         similarity: which frames need not be computed.
     """
 
@@ -88,6 +104,7 @@ class StreamState:
     unreferred: Conditioning
     pipeline: Pipeline = field(default_factory=Pipeline)
     last: tuple[Tensor, Tensor] | None = None
+    seen: Seen | None = None
     similarity: SimilarityFilter = field(default_factory=SimilarityFilter)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from streamgen.engine.conditioning import PromptCache
+from collections.abc import Iterable
+
+from streamgen.engine.conditioning import PromptCache, Transition, negative_words
+from streamgen.engine.state import StreamState
 from streamgen.models.base import Conditioning, Model
 from streamgen.settings import StreamSettings
 
@@ -19,6 +22,29 @@ class Steering:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._prompts = PromptCache(model)
+
+    def refresh(self, states: Iterable[StreamState], now_s: float) -> bool:
+        """Look for styles that came or went, and steer to what the prompts mean then; True when some did."""
+        if not self._model.refresh():
+            return False
+        self._prompts.forget()
+        for state in states:
+            self.turn(state, state.settings, now_s)
+            state.negative = self.negative(state.settings)
+            state.similarity.forget()
+        return True
+
+    def turns(self, former: StreamSettings, settings: StreamSettings) -> bool:
+        """Whether the prompts mean something else than before."""
+        before, now = (
+            (one.weighted_prompts(), one.loras, negative_words(self._model, one)) for one in (former, settings)
+        )
+        return before != now
+
+    def turn(self, state: StreamState, settings: StreamSettings, now_s: float) -> None:
+        """Begin to fade to the prompts of ``settings`` from wherever the session is."""
+        start, end = state.transition.at(now_s), self.prompt(settings)
+        state.transition = Transition(start, end, now_s, settings.transition_ms / 1000)
 
     def prompt(self, settings: StreamSettings) -> Conditioning:
         """Of the prompts, their weights and the LoRAs."""

@@ -16,6 +16,7 @@ from streamgen.engine.lanes import Lane, Row, finish, lanes_of, stack_conditioni
 from streamgen.engine.pipeline import Waiting
 from streamgen.engine.sampler import SAMPLERS, sample, stack_rows
 from streamgen.engine.steering import guidance_scale
+from streamgen.engine.upscaling import enlargements
 from streamgen.frames import Frame
 from streamgen.models.base import Conditioning, Model
 from streamgen.settings import FrameFormat
@@ -57,8 +58,22 @@ class Stylist:
 
         Args:
             rows: of one format, each with at least one level.
-            pixels: uint8 [B, H, W, 3], their frames, fitted; on the host or the device.
+            pixels: uint8 [B, H, W, 3], their frames, fitted to what the model paints; on the host or the device.
         """
+        return self._enlarged(self._painted(rows, pixels), rows[0].state.format)
+
+    def _enlarged(self, pictures: Pictures, format: FrameFormat) -> Pictures:
+        """As large as the output."""
+        pixels, warm_up = pictures.pixels, pictures.warm_up
+        if pixels is None:
+            return pictures
+        for height, width in enlargements(format):
+            calls = _Calls(self._executables, self._buckets, height, width)
+            pixels = calls.run("enlarge", pixels)
+            warm_up |= calls.warm_up
+        return Pictures(pictures.frames, pixels, warm_up)
+
+    def _painted(self, rows: Sequence[Row], pixels: Tensor) -> Pictures:
         if all(_is_plain(self._model, row) and len(row.levels) == len(rows[0].levels) for row in rows):
             graph = self._executables.frame(self._bucket(len(rows)), rows[0].state.format, len(rows[0].levels))
             if graph is not None:
@@ -81,8 +96,8 @@ class Stylist:
 
     def _in_parts(self, rows: Sequence[Row], pixels: Tensor) -> Pictures:
         """The general way: any mixture of step counts, guidance, pipelines and feedback."""
-        model, format, device = self._model, rows[0].state.format, self._model.spec.device
-        calls = _Calls(self._executables, self._buckets, format)
+        model, device = self._model, self._model.spec.device
+        calls = _Calls(self._executables, self._buckets, pixels.size(1), pixels.size(2))
         frames = normalise(pixels.to(device, non_blocking=True).permute(0, 3, 1, 2))
         source = frames if model.encoder is None else calls.run("encode", frames)
         first = devices.upload([row.levels[0] for row in rows], device)
@@ -139,12 +154,12 @@ class Stylist:
 
 
 class _Calls:
-    """Network calls of one batch, in buckets."""
+    """Network calls of one batch of pictures of one size, in buckets."""
 
-    def __init__(self, executables: Executables, buckets: Sequence[int], format: FrameFormat) -> None:
+    def __init__(self, executables: Executables, buckets: Sequence[int], height: int, width: int) -> None:
         self._executables = executables
         self._buckets = buckets
-        self._format = format
+        self._size = height, width
         self.warm_up = False
 
     def run(self, part: str, *inputs: Tensor) -> Tensor:
@@ -159,7 +174,7 @@ class _Calls:
     def _run_bucket(self, part: str, inputs: Sequence[Tensor]) -> Tensor:
         count = len(inputs[0])
         bucket = next(size for size in self._buckets if size >= count)
-        network, is_stand_in = self._executables.lookup(part, bucket, self._format)
+        network, is_stand_in = self._executables.lookup(part, bucket, *self._size)
         self.warm_up |= is_stand_in
         return network(*(_padded(tensor, bucket) for tensor in inputs))[:count]
 

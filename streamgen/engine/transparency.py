@@ -11,13 +11,14 @@ from torch import Tensor
 
 from streamgen import devices
 from streamgen.effects.alpha import NO_KEY, KeyNumbers, bleed, chroma_key, key_numbers
+from streamgen.effects.matte import mixed
 from streamgen.engine.fit import download, inner_box, upload
 from streamgen.engine.sampler import stack_rows
 from streamgen.engine.state import StreamState
 from streamgen.frames import Frame, Pixels
 from streamgen.settings import FrameFormat, StreamSettings
 
-__all__ = ["Shown", "retrieve"]
+__all__ = ["Shown", "retrieve", "source_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,13 @@ class Shown:
         frame: that it was made from; in a pipelined session not the newest.
         state: of the session.
         fitted: uint8 [H, W, 3], the frame fitted to the format, where that is at hand.
+        share: float32 [1, H, W] in [0, 1], how much of each pixel is to be stylised; None where all of it is.
     """
 
     frame: Frame
     state: StreamState
     fitted: Tensor | None
+    share: Tensor | None = None
 
     @property
     def settings(self) -> StreamSettings:
@@ -41,7 +44,7 @@ class Shown:
 
 def retrieve(pictures: Tensor, shown: Sequence[Shown], device: str) -> list[Pixels]:
     """Pictures of one format as their sessions want them: uint8 [H, W, 4] with straight alpha where the settings say
-    ``alpha``, else [H, W, 3].
+    ``alpha``, else [H, W, 3]. Of those with a share the rest is transparent, or else the plain frame.
 
     Args:
         pictures: uint8 [B, H, W, 3], on the host or the device.
@@ -49,6 +52,8 @@ def retrieve(pictures: Tensor, shown: Sequence[Shown], device: str) -> list[Pixe
         device: where to compute.
     """
     clear = [index for index, one in enumerate(shown) if one.settings.alpha]
+    if any(one.share is not None and not one.settings.alpha for one in shown):
+        pictures = _in_part(pictures.to(device, non_blocking=True), shown)
     if not clear:
         return download(pictures)
     solid = [index for index, one in enumerate(shown) if not one.settings.alpha]
@@ -62,6 +67,19 @@ def retrieve(pictures: Tensor, shown: Sequence[Shown], device: str) -> list[Pixe
 def _rows(pictures: Tensor, indices: Sequence[int]) -> Tensor:
     """Some rows, or all. Indexing a CUDA tensor with a list would wait for the device."""
     return pictures if len(indices) == len(pictures) else stack_rows([pictures[index] for index in indices])
+
+
+def _in_part(pictures: Tensor, shown: Sequence[Shown]) -> Tensor:
+    """uint8 [B, H, W, 3]: the plain frame where a picture without alpha is not to be stylised."""
+    device = str(pictures.device)
+    return stack_rows(
+        [
+            picture
+            if one.share is None or one.settings.alpha
+            else mixed(source_of(one, device)[None], picture[None], one.share[None])[0]
+            for picture, one in zip(pictures, shown, strict=True)
+        ]
+    )
 
 
 def _with_alpha(pictures: Tensor, shown: Sequence[Shown]) -> Tensor:
@@ -80,15 +98,18 @@ def _alpha_maps(shown: Sequence[Shown], device: str) -> list[Tensor]:
     format = shown[0].state.format
     maps = []
     if any(one.settings.key_colour for one in shown):
-        sources = stack_rows([_source(one, device) for one in shown])
+        sources = stack_rows([source_of(one, device) for one in shown])
         maps.append(chroma_key(sources, devices.upload([_key(one.settings) for one in shown], device)))
     boxes = [inner_box((len(one.frame.pixels), one.frame.pixels.shape[1]), format) for one in shown]
     if any((height, width) != (format.height, format.width) for _, _, height, width in boxes):
         maps.append(_inside(boxes, format, device))
+    if any(one.share is not None for one in shown):
+        whole = torch.ones((1, format.height, format.width), device=device)
+        maps.append(stack_rows([whole if one.share is None else one.share for one in shown]))
     return maps
 
 
-def _source(shown: Shown, device: str) -> Tensor:
+def source_of(shown: Shown, device: str) -> Tensor:
     """uint8 [H, W, 3], the frame itself, fitted."""
     fitted = shown.fitted
     if fitted is None:

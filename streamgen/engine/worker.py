@@ -37,6 +37,7 @@ from streamgen.engine.messages import (
     ReformatSession,
     Reformatted,
     Refused,
+    Restyled,
     RunSession,
     Stop,
     Switched,
@@ -59,6 +60,7 @@ __all__ = ["run_worker"]
 
 _LOG = logging.getLogger(__name__)
 _IDLE_S = 0.5
+_STYLES_S = 1.0
 _COMMANDS_S = 0.005
 
 
@@ -112,6 +114,7 @@ class _Worker:
         self._max_frame_bytes = max_frame_bytes
         self._clock = clock
         self._served: dict[str, Served] = {}
+        self._looked_s = clock()
         self._running = True
 
     def run(self) -> None:
@@ -245,7 +248,7 @@ class _Worker:
     # -------------------------------------------------------------------------------------------- between two frames
 
     def _settle(self) -> None:
-        """Take over formats and models that were prepared in the background."""
+        """Take over formats and models that were prepared in the background, and styles that came meanwhile."""
         for session in self._engine.ready_formats:
             self._take_format(session)
         try:
@@ -257,6 +260,18 @@ class _Worker:
                 self._take_model(loaded)
         for freed_bytes in self._swap.freed():
             self._commands.send(Freed(freed_bytes))
+        if self._clock() - self._looked_s >= _STYLES_S:
+            self._restyle()
+            self._looked_s = self._clock()
+
+    def _restyle(self) -> None:
+        """Take up styles that were added, changed or removed since the last look."""
+        before = self._engine.model.styles
+        sessions = self._engine.refresh(self._clock())
+        if self._engine.model.styles != before:
+            self._commands.send(Restyled(self._engine.model.styles))
+        for session, rev, reading in sessions:
+            self._commands.send(Applied(session, rev, reading))
 
     def _take_format(self, session: str) -> None:
         served = self._served[session]

@@ -68,6 +68,8 @@ class Model(ABC):
     """Live settings that change nothing with this model; a page need not show them."""
     takes_reference: bool = False
     """True when a picture can be a prompt."""
+    reads_negative: bool = False
+    """True when a negative prompt changes what a prompt means, with no guidance needed."""
     needs_source: bool = False
     """True when the model cannot make a picture from noise and prompt alone."""
     dtype: str = "float32"
@@ -85,17 +87,23 @@ class Model(ABC):
         """Shape (C, h, w) of the latents of a height x width picture."""
 
     @abstractmethod
-    def encode_prompt(self, text: str, loras: Mapping[str, float]) -> Conditioning:
+    def encode_prompt(self, text: str, loras: Mapping[str, float], negative: str = "") -> Conditioning:
         """Text to unbatched conditioning tensors on the model's device. Slow for some: cache it.
 
         Args:
             text: the prompt.
             loras: weights of all of ``self.loras``.
+            negative: what to leave out of it; "" unless the model ``reads_negative``.
         """
 
-    def read_prompt(self, text: str) -> Reading | None:
-        """How ``text`` is understood; None when the model cannot tell."""
+    def read_prompt(self, text: str, negative: str = "") -> Reading | None:
+        """How ``text`` without ``negative`` is understood; None when the model cannot tell."""
         return None
+
+    def refresh(self) -> bool:
+        """Look whether there are other ``styles`` than at the last look; True when prompts have to be read and encoded
+        anew. Cheap when there are none."""
+        return False
 
     def lora_weights(self, settings: StreamSettings) -> dict[str, float]:
         """The weight of every LoRA: what the client set, else what it was loaded with."""

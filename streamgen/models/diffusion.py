@@ -110,6 +110,10 @@ class DiffusionModel(Model):
         """
         from streamgen.models.checkpoint import load_pipeline
 
+        if spec.dtype == "int8":
+            raise ConfigError(
+                "invalid_dtype", "dtype int8 is for the embedded model; --quantise int8 shrinks this one", field="dtype"
+            )
         dtype = devices.fast_dtype(spec.device, cls.half) if spec.dtype == "auto" else spec.dtype
         width, height = cls.sides
         spec = replace(spec, dtype=dtype, width=spec.width or width, height=spec.height or height)
@@ -138,7 +142,7 @@ class DiffusionModel(Model):
         """One prompt to the family's conditioning, batched by one; the LoRAs of the text encoders are set."""
 
     @torch.no_grad()  # and not in inference mode, or a captured frame could not tell that a prompt has not changed
-    def encode_prompt(self, text: str, loras: Mapping[str, float]) -> Conditioning:
+    def encode_prompt(self, text: str, loras: Mapping[str, float], negative: str = "") -> Conditioning:
         set_text_weights(self.pipe, loras)
         self.lora_scales.rows = torch.tensor([[loras[name] for name in self.loras]], device=self.spec.device)
         return {name: tensor[0] for name, tensor in self.encode_text(text).items()}

@@ -60,6 +60,7 @@ def create_app(
     startup = Startup(worker, on_ready, on_failed)
     sessions = Sessions(config, worker, pool, clock)
     switch = ModelSwitch(config.specs, worker, sessions)
+    worker.on_restyled = switch.on_restyled
     access = Access(config.token, config.origins)
     house = House(config, access, worker, startup, sessions, switch, pool, clock, hello_timeout_s)
     publications = Publications(config.publish, sessions, clock)

@@ -29,6 +29,7 @@ from streamgen.engine.messages import (
     Reformatted,
     Refused,
     Report,
+    Restyled,
     RunSession,
     SessionCommand,
     SessionReport,
@@ -74,6 +75,7 @@ class Worker:
 
     def __init__(self, config: ServerConfig, on_given_up: Callable[[StreamgenError], None] | None = None) -> None:
         self.on_given_up = on_given_up
+        self.on_restyled: Callable[[tuple[str, ...]], None] | None = None
         models = config.specs
         self._launch = WorkerLaunch(models, next(iter(models)), None, config.backend, config.threads, MAX_FRAME_BYTES)
         self._context = multiprocessing.get_context("spawn")
@@ -223,7 +225,7 @@ class Worker:
                         self._on_loop(_refuse, first, error)
                     case Made(key):
                         self._fetch(key)
-                    case Switched() | SwitchFailed() | Freed():
+                    case Switched() | SwitchFailed() | Freed() | Restyled():
                         self._on_loop(self._model_report, report)
                     case _:
                         self._on_loop(self._session_report, report)
@@ -281,6 +283,10 @@ class Worker:
                     switch.listener.on_switched(info)
             case SwitchFailed(error):
                 self._switch_failed(error)
+            case Restyled(styles):
+                self._info = replace(self.info, styles=styles)
+                if self.on_restyled is not None:
+                    self.on_restyled(styles)
             case Freed(freed_bytes):
                 _LOG.info("the model that served before gave back %d bytes", freed_bytes)
 

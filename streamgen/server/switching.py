@@ -1,4 +1,4 @@
-"""Another model for the whole server, when a publisher asks for one."""
+"""Another model for the whole server, when a publisher asks for one, or other styles for the one there is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from streamgen.config import ModelSpec
 from streamgen.errors import ConfigError, SessionError, StreamgenError
-from streamgen.protocol import ErrorMessage, Switch, Switched
+from streamgen.protocol import ErrorMessage, Restyled, Switch, Switched
 from streamgen.server.outbox import Outbox
 from streamgen.server.session import Session
 from streamgen.server.worker_link import WorkerInfo, WorkerLink
@@ -86,6 +86,11 @@ class ModelSwitch:
                 ref = asked.ref if asked is not None and subscriber is asked.outbox else None
                 subscriber.tell(switched.model_copy(update={"ref": ref}))
             session.fit(info)
+
+    def on_restyled(self, styles: tuple[str, ...]) -> None:
+        for session in self._sessions:
+            for subscriber in session.subscribers():
+                subscriber.tell(Restyled(styles=styles))
 
     def on_switch_failed(self, error: StreamgenError) -> None:
         asked, self._asked = self._asked, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from streamgen.engine.messages import WorkerInfo
@@ -60,6 +61,10 @@ class ModelListener(Protocol):
 
 class WorkerLink(Protocol):
     """One worker as the server sees it. Called on the event loop; no method but ``start`` and ``stop`` waits."""
+
+    on_restyled: Callable[[tuple[str, ...]], None] | None
+    """Called on the event loop when the model knows other styles than before, after ``info`` has changed; an
+    ``on_applied`` follows for every session."""
 
     @property
     def ready(self) -> bool:

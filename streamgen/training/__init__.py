@@ -15,7 +15,7 @@ COURSES = {
     "prompts": "the prompt encoder",
     "style": "one more style, from a picture",
 }
-"""What can be trained, and what it is. `streamgen.training.NAME` offers `add_arguments(parser)` and `run(args) -> int`."""
+"""What can be trained, and what it is. `streamgen.training.NAME` has `add_arguments(parser)` and `run(args) -> int`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from streamgen.errors import ConfigError
 
-__all__ = ["SIZE", "Photos", "centre_crop", "read_picture", "to_pixels", "to_tensor"]
+__all__ = ["SIZE", "Photos", "augmented", "centre_crop", "read_picture", "to_pixels", "to_tensor"]
 
 SIZE = 256
 _FACE_WEIGHT = 2.0
@@ -44,13 +44,23 @@ class Photos:
     def draw(self, random: np.random.Generator) -> Pixels:
         """One augmented crop: uint8 [256, 256, 3] RGB."""
         picture = read_picture(self.files[random.choice(len(self.files), p=self._chances)])
-        return _relight(_crop(picture, random), random)
+        return augmented(picture, random)
+
+    def draw_of_few(self, random: np.random.Generator, count: int) -> tuple[Pixels, str]:
+        """One of ``count`` crops that are always the same, and its name, for teachers whose pictures are kept."""
+        which = int(random.integers(count))
+        return self.draw(np.random.default_rng(which)), f"{which:05d}"
 
 
 def read_picture(path: Path) -> Pixels:
     """Decode a file to uint8 [H, W, 3] RGB."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def augmented(picture: Pixels, random: np.random.Generator) -> Pixels:
+    """A crop of a picture, perhaps mirrored and in other light: uint8 [256, 256, 3]."""
+    return _relight(_crop(picture, random), random)
 
 
 def centre_crop(picture: Pixels, size: int = SIZE) -> Pixels:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,6 +16,8 @@ __all__ = [
     "grams",
     "grid_distance",
     "imitation_loss",
+    "sameness",
+    "stroke_difference",
     "structure_distance",
     "temporal_distance",
     "texture_distance",
@@ -25,8 +30,24 @@ _CELL = 4
 
 def grams(taps: Taps) -> Taps:
     """Gram matrices [B, C, C] of features [B, C, H, W], divided by H W (Gatys et al. 2016), float32, by tap."""
-    flat = {tap: features.flatten(2) for tap, features in taps.items()}
-    return {tap: (f @ f.transpose(1, 2)).float() / f.shape[2] for tap, f in flat.items()}
+    # Positions before channels is how channels_last features lie in memory, and how their gradient should.
+    flat = {tap: features.permute(0, 2, 3, 1).flatten(1, 2) for tap, features in taps.items()}
+    return {tap: _Gram.apply(f).float() / f.shape[1] for tap, f in flat.items()}  # type: ignore[no-untyped-call]
+
+
+class _Gram(torch.autograd.Function):
+    """f^T f of [B, P, C], whose symmetry saves one of the three products that autograd would compute."""
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor) -> Tensor:
+        ctx.save_for_backward(f)
+        return f.transpose(1, 2) @ f
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        [f], [gradient] = ctx.saved_tensors, gradients
+        both: Tensor = f @ (gradient + gradient.transpose(1, 2))
+        return both
 
 
 def texture_distance(found: Taps, wanted: Taps) -> Tensor:
@@ -60,7 +81,7 @@ def imitation_loss(picture: Tensor, goal: Tensor, texture: Tensor, structure: Te
     lines = _mean((picture - goal).abs())
     edges = sum(_mean((picture.diff(dim=axis) - goal.diff(dim=axis)).abs()) for axis in (2, 3))
     free = 0.35 * texture + 0.3 * structure + 1.5 * low_pass + 0.7 * lines + 2.0 * grid_distance(picture, goal)
-    return free + crisp * (0.5 * lines + 0.3 * edges)
+    return free + crisp * (1.0 * lines + 0.8 * edges)
 
 
 def grid_distance(picture: Tensor, reference: Tensor) -> Tensor:
@@ -75,10 +96,28 @@ def grid_distance(picture: Tensor, reference: Tensor) -> Tensor:
     return _mean(F.avg_pool2d(uneven, 8).abs())
 
 
-def temporal_distance(first: Tensor, second: Tensor, shift: tuple[int, int]) -> Tensor:
-    """Mean difference of renderings whose second source was rolled by (rows, columns), without the borders: [B]."""
-    aligned = torch.roll(second, (-shift[0], -shift[1]), dims=(2, 3))
-    return _mean((first - aligned)[:, :, 8:-8, 8:-8].abs())
+def temporal_distance(first: Tensor, second: Tensor, shifts: Sequence[tuple[int, int]]) -> Tensor:
+    """Mean difference of renderings [B, 3, H, W] whose second sources were rolled by (rows, columns), without the
+    borders: [B]."""
+    back = [
+        torch.roll(image, (-rows, -columns), dims=(1, 2)) for image, (rows, columns) in zip(second, shifts, strict=True)
+    ]
+    return _mean((first - torch.stack(back))[:, :, 8:-8, 8:-8].abs())
+
+
+def sameness(first: Tensor, second: Tensor, wanted: float) -> Tensor:
+    """How much less than ``wanted`` the strokes of two renderings [B, 3, H, W] of one source differ: [B].
+
+    Strokes are what is finer than eight pixels; light and large shapes are not to vary.
+    """
+    return (wanted - stroke_difference(first, second)).clamp_min(0)
+
+
+def stroke_difference(first: Tensor, second: Tensor) -> Tensor:
+    """Mean absolute difference of the strokes of two renderings [B, 3, H, W]: [B]."""
+    differ = first - second
+    strokes = differ - F.interpolate(F.avg_pool2d(differ, 8), scale_factor=8.0, mode="nearest")
+    return _mean(strokes.abs())
 
 
 def _mean(x: Tensor) -> Tensor:

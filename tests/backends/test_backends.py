@@ -17,7 +17,7 @@ from streamgen.backends.base import Backend
 from streamgen.backends.eager import EagerBackend
 from streamgen.backends.inductor import InductorBackend
 from streamgen.errors import BackendUnavailable
-from streamgen.models.tiny import TinyUNet
+from streamgen.models.tiny_unet import TinyUNet
 
 SLOW = {"inductor", "cuda-graph", "tensorrt", "stable-fast"}
 DEVICES = {"cuda-graph": "cuda", "tensorrt": "cuda", "stable-fast": "cuda"}
@@ -37,7 +37,7 @@ def inputs(network: TinyUNet, batch: int, height: int, width: int, device: str =
     source = torch.rand(batch, 3, height, width, generator=generator) * 2 - 1
     t = torch.linspace(1.5, 0.4, batch)
     style = network.styles.cpu()[torch.arange(batch) % 2]
-    return x_t.to(device), t.to(device), style.to(device), source.to(device)
+    return tuple(tensor.to(device) for tensor in (x_t, t, torch.ones(batch, 1), style, source))
 
 
 def made(name: str, dtype: str = "float32") -> Backend:

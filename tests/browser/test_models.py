@@ -117,12 +117,21 @@ def test_another_model_is_loaded_and_the_page_follows(page: Any, edited: EditedS
     expect(page.locator("#foot")).to_contain_text("acme/painter")
 
 
+def test_a_style_that_was_made_meanwhile_stands_among_the_others_without_a_reload(
+    page: Any, edited: EditedServer
+) -> None:
+    edited.say({"type": "restyled", "styles": ["pencil", "my aunt"]})
+    expect(page.locator("#styles .chip")).to_have_text(["pencil", "my aunt"])
+    page.locator("#styles .chip", has_text="my aunt").click()
+    expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_have_value("my aunt")
+
+
 def test_the_sdk_has_a_real_server_load_a_model_and_change_size_on_one_connection(tab: Any) -> None:
     sockets: list[str] = []
     tab.page.on("websocket", lambda socket: sockets.append(socket.url))
     switched, reformatted, seen, refused = tab.page.evaluate(USE_THE_SDK)
     assert switched["model"] == "tiny" and "guidance" in switched["unused"]
-    assert reformatted["format"] == {"width": 192, "height": 128, "fit": "cover"}
+    assert reformatted["format"] == {"width": 192, "height": 128, "fit": "cover", "upscale": 1}
     assert seen == [[192, 128]]
     assert refused == ["unknown_model"]
     assert len(sockets) == 1

@@ -111,7 +111,15 @@ def test_a_new_prompt_takes_effect(tab: Any) -> None:
 
 def test_words_that_mean_nothing_are_answered_with_what_was_read(tab: Any) -> None:
     tab.page.get_by_role("textbox", name="Prompt", exact=True).fill("qqzx vvkw")
-    expect(tab.page.locator("#understood")).to_have_text(re.compile("showing the nearest: |None of these"))
+    expect(tab.page.locator("#understood")).to_have_text(re.compile("^Not understood; showing the nearest: "))
+
+
+def test_a_prompt_that_names_no_style_is_answered_with_what_was_read_and_a_name_is_not(tab: Any) -> None:
+    prompt = tab.page.get_by_role("textbox", name="Prompt", exact=True)
+    prompt.fill("starry night, swirling brush strokes")
+    expect(tab.page.locator("#understood")).to_have_text("Read as van gogh")
+    prompt.fill("van gogh")
+    expect(tab.page.locator("#understood")).to_be_empty()
 
 
 def test_the_styles_that_a_prompt_was_read_as_are_lit(tab: Any) -> None:
@@ -150,6 +158,14 @@ def test_two_styles_are_mixed_live(tab: Any) -> None:
     page.get_by_role("slider", name="Mix of the two styles").press("End")
     expect(page.locator("#mix-b")).to_have_text(re.compile("100%$"))
     page.wait_for_function("rev => Number(document.querySelector('#screen').dataset.rev) > rev", arg=rev)
+
+
+def test_the_upscaler_makes_a_size_that_it_can(tab: Any) -> None:
+    page = tab.page
+    page.get_by_role("combobox", name="Size").select_option("192")
+    page.get_by_role("combobox", name="Upscale").select_option("2")
+    expect(page.locator("#screen")).to_have_attribute("width", "256")
+    assert tab.wait_for_more().pixels().shape == (256, 256, 4)
 
 
 def test_a_new_size_keeps_the_connection_the_session_and_its_settings(tab: Any) -> None:

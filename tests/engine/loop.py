@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ class Script:
         self.wanted: dict[str, FrameFormat] = {}
         self.ready_formats: tuple[str, ...] = ()
         self.formats: set[FrameFormat] = set()
+        self.model = SimpleNamespace(styles=("ink",))
+
+    def refresh(self, now_s: float) -> list[tuple[str, int, Reading | None]]:
+        return []
 
     def open(self, session: str, format: FrameFormat, settings: StreamSettings, rev: int, since_s: float) -> None:
         self.open_sessions[session] = format

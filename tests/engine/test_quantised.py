@@ -6,7 +6,8 @@ from torch import nn
 from streamgen.config import ModelSpec
 from streamgen.engine import quantised
 from streamgen.engine.quantised import quantise_network
-from streamgen.models.tiny import TinyModel, TinyUNet
+from streamgen.models.tiny import TinyModel
+from streamgen.models.tiny_unet import TinyUNet
 
 
 def coarse(module: nn.Module, scheme: str) -> None:

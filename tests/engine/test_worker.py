@@ -25,6 +25,7 @@ from streamgen.engine.messages import (
     ReformatSession,
     Reformatted,
     Refused,
+    Restyled,
     RunSession,
     Switched,
     SwitchFailed,
@@ -136,6 +137,28 @@ def test_commands_about_sessions_that_are_gone_are_ignored(bench: Bench) -> None
     bench.obey(RunSession("ghost", True))
     bench.obey(ReformatSession("ghost", WIDE, 1))
     assert bench.turn() == []
+
+
+# -------------------------------------------------------------------------------------------------------------- styles
+
+
+def test_styles_that_came_are_told_with_how_every_prompt_is_read_then() -> None:
+    script = Script()
+
+    def refresh(now_s: float) -> list[tuple[str, int, Reading | None]]:
+        script.model.styles = ("ink", "mine")
+        return [("a", 3, Reading(1.0, {"mine": 1.0}))]
+
+    bench = bench_of(script)
+    bench.open("a")
+    script.refresh = refresh
+    bench.turn(now_s=100.9)
+    assert bench.heard() == []
+    bench.turn(now_s=101.1)
+    assert bench.heard() == [Restyled(("ink", "mine")), Applied("a", 3, Reading(1.0, {"mine": 1.0}))]
+    bench.turn(now_s=102.0)
+    assert bench.heard() == []
+    bench.close()
 
 
 # ------------------------------------------------------------------------------------------------------------- formats

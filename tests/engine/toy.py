@@ -63,12 +63,12 @@ class ToyModel(Model):
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         return 3, height, width
 
-    def encode_prompt(self, text: str, loras: Mapping[str, float]) -> Conditioning:
+    def encode_prompt(self, text: str, loras: Mapping[str, float], negative: str = "") -> Conditioning:
         self.prompts_encoded += 1
         generator = torch.Generator().manual_seed(zlib.crc32(text.encode()))
         return {"colour": torch.randn(3, generator=generator)}
 
-    def read_prompt(self, text: str) -> Reading:
+    def read_prompt(self, text: str, negative: str = "") -> Reading:
         return Reading(1.0, {text: 1.0})
 
     def source_conditioning(self, pixels: Tensor, latents: Tensor) -> Conditioning:

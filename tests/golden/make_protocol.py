@@ -33,6 +33,7 @@ SETTINGS = {
     "reference_scale": 0.25,
     "source": "prompt",
     "alpha": True,
+    "matte": "background",
     "key_colour": "#00b140",
     "key_similarity": 0.35,
     "key_smoothness": 0.15,
@@ -43,7 +44,7 @@ SETTINGS = {
     "video_codec": "h264",
     "audio_sync": True,
 }
-FORMAT = {"width": 512, "height": 256, "fit": "contain"}
+FORMAT = {"width": 512, "height": 256, "fit": "contain", "upscale": 2}
 IMAGE = (
     "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAFA3PEY8MlBGQUZaVVBfeMiCeG5uePWvuZHI////////////////////////////////////////////////"
     "////wAALCAAQABABAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAAP/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AAP/Z"
@@ -244,6 +245,7 @@ def server_messages() -> dict[str, Any]:
                     "ref": "9",
                 },
             ),
+            said("restyled", {"type": "restyled", "styles": ["ink", "my aunt"]}),
             said("ack", {"type": "ack", "seq": 3}),
             said("paused", {"type": "paused", "ref": "a"}),
             said("resumed", {"type": "resumed", "ref": None}),

@@ -29,7 +29,7 @@ async def test_welcome_names_what_the_model_has_and_what_it_may_be_exchanged_for
 
 async def test_without_a_wish_the_format_is_the_models_own(server: Running) -> None:
     server.worker.info = replace(server.worker.info, width=512, height=384)
-    for wish, format in (({}, (512, 384, "cover")), ({"width": 256, "fit": "contain"}, (256, 384, "contain"))):
+    for wish, format in (({}, (512, 384, "cover", 1)), ({"width": 256, "fit": "contain"}, (256, 384, "contain", 1))):
         welcome = await (await server.peer()).hello(format=wish)
         assert tuple(welcome["format"].values()) == format
 
@@ -64,7 +64,7 @@ async def test_another_format_is_told_to_everybody_once_it_is_in_force(server: R
         assert (await peer.see())[0].width == 256
     server.worker.take_format("cam", 1)
     server.worker.compute("cam", Frame(picture, seq=1))
-    format = {"width": 512, "height": 256, "fit": "contain"}
+    format = {"width": 512, "height": 256, "fit": "contain", "upscale": 1}
     for peer, ref in ((publisher, "f"), (viewer, None)):
         assert await peer.hear("reformatted") == {"type": "reformatted", "format": format, "ref": ref}
         assert (await peer.see())[0].width == 512
@@ -122,7 +122,7 @@ async def test_a_newer_format_replaces_one_that_is_being_prepared(server: Runnin
     assert (error["code"], error["ref"], error["retryable"]) == ("superseded", "first", False)
     server.worker.take_format("cam", 2)
     answer = await peer.hear("reformatted")
-    assert (answer["format"], answer["ref"]) == ({"width": 512, "height": 512, "fit": "cover"}, "second")
+    assert (answer["format"], answer["ref"]) == ({"width": 512, "height": 512, "fit": "cover", "upscale": 1}, "second")
 
 
 async def test_a_replaced_format_that_came_into_force_after_all_is_told_as_well(server: Running) -> None:
@@ -156,7 +156,7 @@ async def test_viewers_are_told_when_a_publisher_comes_back_with_another_format(
     viewer = await server.viewer("cam")
     await lose(peer)
     await resume(server, welcome, format={"width": 128, "height": 128})
-    assert (await viewer.hear("reformatted"))["format"] == {"width": 128, "height": 128, "fit": "cover"}
+    assert (await viewer.hear("reformatted"))["format"] == {"width": 128, "height": 128, "fit": "cover", "upscale": 1}
 
 
 # -------------------------------------------------------------------------------------------------------------- switch
@@ -202,6 +202,15 @@ async def test_another_model_is_told_to_everybody_on_the_server(server: Running)
         assert await peer.hear("switched") == {**told, "ref": None}
     welcome = await (await server.peer()).hello()
     assert (welcome["model"], welcome["unused"], welcome["models"]) == ("other", ["feedback"], ["fake", "other"])
+
+
+async def test_other_styles_are_told_to_everybody_on_the_server(server: Running) -> None:
+    peers = [await server.publisher(session="a"), await server.viewer("a"), await server.publisher(session="b")]
+    server.worker.info = replace(server.worker.info, styles=("pencil sketch", "mine"))
+    server.worker.on_restyled(server.worker.info.styles)
+    for peer in peers:
+        assert await peer.hear("restyled") == {"type": "restyled", "styles": ["pencil sketch", "mine"]}
+    assert (await (await server.peer()).hello())["styles"] == ["pencil sketch", "mine"]
 
 
 async def test_settings_that_the_new_model_cannot_do_are_fitted_and_told(server: Running) -> None:

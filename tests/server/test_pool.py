@@ -18,7 +18,8 @@ from streamgen.config import ServerConfig
 from streamgen.engine import build_engine
 from streamgen.errors import BackendUnavailable, SettingsError, StreamgenError, WeightsError
 from streamgen.frames import Frame, Output, Pixels
-from streamgen.models.tiny import TinyUNet, save_network
+from streamgen.models.tiny_unet import TinyUNet
+from streamgen.models.tiny_weights import save_network
 from streamgen.server.pool import Worker
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 

@@ -250,6 +250,14 @@ async def test_the_sdk_changes_the_format_and_its_viewers_learn_of_it(server: Ru
         assert (await take(stream, 2))[-1].pixels.shape == (128, 192, 3)
 
 
+async def test_pictures_are_upscaled_from_one_format_on_and_no_longer_from_another(server: Running) -> None:
+    async with connect(server, source="prompt") as stream:
+        for side, upscale in ((256, 2), (512, 4), (128, 1)):
+            await stream.reformat(side, side, upscale=upscale)
+            [*_, output] = await take(stream, 2)
+            assert output.pixels.shape == (side, side, 3) and output.pixels.any()
+
+
 async def test_a_session_that_changes_its_format_never_meets_its_neighbour(server: Running) -> None:
     """Strength 0 gives the plain frame back, so a colour tells whose it is."""
     colours = {"a": (200, 30, 30), "b": (30, 30, 200)}

@@ -180,7 +180,7 @@ async def test_a_format_in_a_resuming_hello_replaces_the_kept_one(server: Runnin
     welcome = await lost.hello(format={"width": 512, "height": 512})
     await lose(lost)
     peer, again = await resume(server, welcome, format={"width": 128})
-    assert again["format"] == {"width": 128, "height": 256, "fit": "cover"}
+    assert again["format"] == {"width": 128, "height": 256, "fit": "cover", "upscale": 1}
     await peer.frame(picture)
     header, _ = await peer.see()
     assert (header.width, header.height) == (128, 256)

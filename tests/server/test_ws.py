@@ -68,7 +68,7 @@ async def test_welcome_says_what_is_in_force(server: Running) -> None:
         ref="h", session="cam", format={"width": 512, "fit": "contain"}, settings={"prompt": "ink", "steps": 2}
     )
     assert (welcome["session"], welcome["role"], welcome["ref"], welcome["resumed"]) == ("cam", "publish", "h", False)
-    assert welcome["format"] == {"width": 512, "height": 256, "fit": "contain"}
+    assert welcome["format"] == {"width": 512, "height": 256, "fit": "contain", "upscale": 1}
     assert (welcome["settings"]["prompt"], welcome["settings"]["steps"], welcome["rev"]) == ("ink", 2, 0)
     assert (welcome["model"], welcome["styles"]) == ("fake", ["pencil sketch"])
     assert welcome["limits"] == {

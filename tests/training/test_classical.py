@@ -1,7 +1,20 @@
 import numpy as np
 import pytest
 
-from streamgen.training.core.classical import CLASSICAL, comic, neon, pencil, poster, watercolor
+from streamgen.training.core.classical import (
+    charcoal,
+    comic,
+    engraving,
+    ink_wash,
+    neon,
+    oil,
+    pencil,
+    poster,
+    watercolor,
+)
+from streamgen.training.core.printed import blueprint, halftone, low_poly, mosaic, pixel_art, risograph
+from streamgen.training.core.recipe import STYLES
+from streamgen.training.core.teachers import CLASSICAL
 
 
 def scene(seed: int = 0, size: int = 96) -> np.ndarray:
@@ -61,3 +74,65 @@ def test_poster_prints_few_inks() -> None:
     inks, counts = np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)
     assert np.sort(counts)[-4:].sum() > 0.5 * counts.sum()
     assert len(inks) > 1
+
+
+def test_the_recipe_names_a_function_for_every_classical_style() -> None:
+    assert {style.key for style in STYLES if style.teacher == "classical"} == set(CLASSICAL)
+
+
+@pytest.mark.parametrize("name", ["halftone", "pixel_art", "low_poly", "mosaic", "blueprint", "risograph"])
+def test_a_window_on_the_grid_of_sixteen_shows_the_same_print(name: str) -> None:
+    flat = np.full((96, 96, 3), (200, 90, 60), np.uint8)
+    whole = CLASSICAL[name](flat)
+    assert np.array_equal(whole[32:80, 32:80], whole[16:64, 16:64])
+
+
+@pytest.mark.parametrize("drawing", [charcoal, ink_wash, engraving], ids=lambda style: style.__name__)
+def test_drawings_in_one_black_have_hardly_any_colour(drawing) -> None:
+    assert saturation(drawing(scene())) < 32
+
+
+def test_an_engraving_has_more_ink_where_it_is_darker() -> None:
+    slope = np.linspace(40, 230, 96).astype(np.uint8)[None, :, None].repeat(96, 0).repeat(3, 2)
+    made = engraving(slope).mean((0, 2))
+    assert made[8:32].mean() < made[-32:-8].mean() - 40
+
+
+def test_oil_calms_noise_and_keeps_edges() -> None:
+    photo, painted = scene(), oil(scene())
+    rough, calm = (np.abs(np.diff(picture[:20, :20].astype(int), axis=1)).mean() for picture in (photo, painted))
+    assert calm < 0.7 * rough
+    assert painted[48, 48, 0] > painted[8, 8, 0] + 60
+
+
+def test_pixel_art_is_squares_of_one_colour() -> None:
+    cells = pixel_art(scene()).reshape(12, 8, 12, 8, 3)
+    assert (cells.max((1, 3)) == cells.min((1, 3))).all()
+
+
+def test_a_mosaic_has_dark_mortar_around_its_tiles() -> None:
+    made = mosaic(np.full((64, 64, 3), 200, np.uint8))
+    assert made[0].max() < 110
+    assert made[3, 3].min() > 150
+
+
+def test_low_poly_cuts_a_square_along_its_edge() -> None:
+    rows, columns = np.mgrid[:16, :16]
+    corner = np.where((rows >= columns)[..., None], 220, 30).astype(np.uint8).repeat(3, -1)
+    assert len(np.unique(low_poly(corner).reshape(-1, 3), axis=0)) == 2
+
+
+def test_a_halftone_of_dark_has_larger_dots_than_one_of_light() -> None:
+    dark, light = (halftone(np.full((64, 64, 3), level, np.uint8)).mean() for level in (60, 200))
+    assert dark < light - 60
+
+
+def test_a_blueprint_is_blue_paper_with_white_lines() -> None:
+    made = blueprint(scene())
+    assert made[..., 2].mean() > made[..., 0].mean() + 60
+    assert made.min(-1).max() > 180
+
+
+def test_a_risograph_prints_two_inks_on_paper() -> None:
+    made = risograph(scene())
+    assert saturation(made) > 40

@@ -8,6 +8,7 @@ from streamgen.training.losses import (
     grams,
     grid_distance,
     imitation_loss,
+    sameness,
     structure_distance,
     temporal_distance,
     texture_distance,
@@ -76,5 +77,12 @@ def test_a_pattern_on_the_pixel_shuffle_grid_is_found() -> None:
 
 def test_a_rendering_that_moves_with_its_source_is_steady() -> None:
     first = pictures()
-    assert temporal_distance(first, torch.roll(first, (2, -1), dims=(2, 3)), (2, -1)).max() == 0
-    assert temporal_distance(first, torch.roll(first, (2, -1), dims=(2, 3)), (0, 0)).min() > 0.1
+    assert temporal_distance(first, torch.roll(first, (2, -1), dims=(2, 3)), [(2, -1)] * len(first)).max() == 0
+    assert temporal_distance(first, torch.roll(first, (2, -1), dims=(2, 3)), [(0, 0)] * len(first)).min() > 0.1
+
+
+def test_strokes_that_differ_enough_are_not_the_same_and_light_does_not_count() -> None:
+    first = pictures()
+    stripes = torch.tensor([0.4, -0.4]).repeat(32)
+    assert sameness(first, first + stripes, 0.1).max() == 0
+    torch.testing.assert_close(sameness(first, first + 0.5, 0.1), torch.full((len(first),), 0.1))

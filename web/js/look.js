@@ -8,6 +8,7 @@ import { byId, make, press } from "./dom.js";
 
 const TYPING_MS = 250;
 const UNDERSTOOD_ENOUGH = 0.5;
+const HARDLY_UNDERSTOOD = 0.2;
 const SHARE_SHOWN = 0.05;
 
 export class Look {
@@ -78,9 +79,11 @@ export class Look {
   /** Tell how the prompt was read. @param {Updated} updated */
   understood({ understood, styles }) {
     const line = byId("understood", HTMLElement);
-    const low = understood !== null && understood < UNDERSTOOD_ENOUGH && this.#prompt.value.trim() !== "";
-    line.dataset.low = String(low);
-    line.textContent = low ? readAs(styles, understood) : "";
+    const typed = this.#prompt.value.trim().toLowerCase();
+    // A style's own name needs no reading: its chip is lit.
+    const tell = understood !== null && (this.#blend.checked || (typed !== "" && styles[typed] !== 1));
+    line.dataset.low = String(tell && understood < UNDERSTOOD_ENOUGH);
+    line.textContent = tell ? readAs(styles, understood) : "";
     this.#read = shares(styles).map(([style]) => style);
     this.#show();
   }
@@ -144,10 +147,16 @@ function shares(styles) {
     .sort(([, a], [, b]) => b - a);
 }
 
-/** "I read that as: comic 60%, pencil 40%". @param {Record<string, number>} styles @param {number} understood */
+/**
+ * "Read as comic 60%, pencil 40%", and whether that is a guess.
+ * @param {Record<string, number>} styles @param {number} understood 0 to 1
+ */
 export function readAs(styles, understood) {
-  const parts = shares(styles).map(([style, weight]) => `${style} ${Math.round(weight * 100)}%`);
-  if (!parts.length) return "None of these words is known here; try a style below.";
-  const how = understood > 0 ? "I read that as" : "I don't know those words; showing the nearest";
-  return `${how}: ${parts.join(", ")}`;
+  const found = shares(styles);
+  if (!found.length) return "None of these words is known here; try a style below.";
+  const parts = found.map(([style, weight]) => (found.length > 1 ? `${style} ${Math.round(weight * 100)}%` : style));
+  const list = parts.join(", ");
+  if (understood < HARDLY_UNDERSTOOD) return `Not understood; showing the nearest: ${list}`;
+  if (understood < UNDERSTOOD_ENOUGH) return `Not sure what you mean; read as ${list}`;
+  return `Read as ${list}`;
 }

@@ -186,6 +186,7 @@ class Page {
         this.hud.restart();
       },
       onSwitched: () => this.#showModel(),
+      onRestyled: ({ styles }) => this.look.offer(styles),
       onReady: () => this.capture.ready(),
       onState: (state, detail) => stream === this.stream && this.#state(state, detail),
       onError: (error) => this.#failed(error),
@@ -311,6 +312,7 @@ class Page {
   #arrange(unused = this.stream?.welcome?.unused) {
     if (!unused) return;
     this.settings.arrange({ unused, origin: this.feed.origin });
+    this.negative.guided = !unused.includes("guidance_mode");
     for (const element of document.querySelectorAll("[data-needs]")) {
       if (element instanceof HTMLElement) element.hidden = unused.includes(element.dataset.needs ?? "");
     }

@@ -1,4 +1,4 @@
-// The negative prompt, for models that can steer away from something.
+// The negative prompt, for models that can leave something out or steer away from it.
 
 import { byId } from "./dom.js";
 
@@ -10,6 +10,8 @@ export class NegativePrompt {
   #field = byId("negative", HTMLInputElement);
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #typing;
   #guidance = 0;
+  /** Whether the model needs guidance for it; the embedded one reads it as words. */
+  guided = true;
 
   /** @param {(patch: Settings) => void} onChange */
   constructor(onChange) {
@@ -36,6 +38,6 @@ export class NegativePrompt {
   }
 
   #hint() {
-    byId("negative-hint", HTMLElement).hidden = !this.#field.value.trim() || this.#guidance > 1;
+    byId("negative-hint", HTMLElement).hidden = !this.guided || !this.#field.value.trim() || this.#guidance > 1;
   }
 }

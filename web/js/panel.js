@@ -3,13 +3,13 @@
 import { control, hasControl } from "./controls.js";
 import { byId } from "./dom.js";
 import { groupOf } from "./groups.js";
-import { describeSize, matchSize, presets } from "./sizes.js";
+import { describeSize, matchSize, presets, upscaled } from "./sizes.js";
 
 /** @import {Control, Property} from "./controls.js" */
 /** @import {Group, Situation} from "./groups.js" */
 /** @import {Format, Settings} from "./types.js" */
-/** @typedef {{base: string, shape: string, aspect: number, fit: "cover" | "contain"}} Choice `aspect`: where none is
- * chosen by the shape */
+/** @typedef {{base: string, shape: string, aspect: number, fit: "cover" | "contain", upscale: string}} Choice `aspect`:
+ * where none is chosen by the shape */
 
 /** Aspects to choose from. @type {Readonly<Record<string, number>>} */
 const SHAPES = Object.freeze({ Square: 1, "16:9": 16 / 9, "4:3": 4 / 3, "9:16": 9 / 16 });
@@ -59,20 +59,21 @@ export class SettingsPanel {
   }
 }
 
-/** Size, shape and fit of the output. */
+/** Size, shape and fit of the output, and how much of it the upscaler makes. */
 export class FormatPanel {
   /** @type {Choice} of the visitor for this page's own sources; larger than the protocol's default, because here a person
    * looks at it */
-  #own = { base: "320", shape: MATCH, aspect: 1, fit: "cover" };
+  #own = { base: "320", shape: MATCH, aspect: 1, fit: "cover", upscale: "1" };
   #shown = this.#own;
-  /** @type {{base: Control, shape: Control, fit: Control}} */ #controls;
+  /** @type {{base: Control, shape: Control, fit: Control, upscale: Control}} */ #controls;
 
-  /** @param {{width: Property, height: Property, fit: Property}} schema
+  /** @param {{width: Property, height: Property, fit: Property, upscale: Property}} schema
    * @param {(change: Partial<Format>) => void} onChange */
   constructor(schema, onChange) {
     const { minimum = 128, maximum = 1024, multipleOf = 32 } = schema.width;
     this.rules = { min: minimum, max: maximum, multiple: multipleOf };
     if (schema.fit.default === "contain") this.#own.fit = "contain";
+    this.upscales = (schema.upscale.enum ?? ["1"]).map(String);
     this.#recall();
     const choose = (/** @type {Partial<Choice>} */ chosen) => {
       Object.assign(this.#shown, chosen);
@@ -84,34 +85,37 @@ export class FormatPanel {
     const cost = "Pixels along a side of a square; other shapes cost about the same.";
     const labels = sizes.map((side) => `about ${side}×${side} pixels`);
     const size = { title: "Size", description: cost, enum: sizes, labels };
+    const upscale = { ...schema.upscale, enum: this.upscales, labels: this.upscales.map(paintedAt) };
     const shape = { title: "Shape", description: "The aspect of the output.", enum: [MATCH, ...Object.keys(SHAPES)] };
     this.#controls = {
       base: control("size", size, (value) => choose({ base: String(value) })),
       shape: control("shape", shape, (value) => choose({ shape: String(value) })),
       fit: control("fit", schema.fit, (value) => choose({ fit: value === "contain" ? "contain" : "cover" })),
+      upscale: control("upscale", upscale, (value) => choose({ upscale: String(value) })),
     };
     byId("format", HTMLElement).append(...Object.values(this.#controls).map(({ root }) => root));
     this.#show();
   }
 
   #keep() {
-    const { base, shape, fit } = this.#own;
-    localStorage.setItem(KEPT, JSON.stringify([base, shape, fit]));
+    const { base, shape, fit, upscale } = this.#own;
+    localStorage.setItem(KEPT, JSON.stringify([base, shape, fit, upscale]));
   }
 
   #recall() {
     try {
-      const [base, shape, fit] = JSON.parse(localStorage.getItem(KEPT) ?? "[]");
+      const [base, shape, fit, upscale] = JSON.parse(localStorage.getItem(KEPT) ?? "[]");
       if (presets(this.rules).map(String).includes(base)) this.#own.base = base;
       if (shape in SHAPES) this.#own.shape = shape;
       if (fit === "cover" || fit === "contain") this.#own.fit = fit;
+      if (this.upscales.includes(upscale)) this.#own.upscale = upscale;
     } catch {
       localStorage.removeItem(KEPT);
     }
   }
 
   #show() {
-    for (const name of /** @type {const} */ (["base", "shape", "fit"])) this.#controls[name].set(this.#shown[name]);
+    for (const name of /** @type {const} */ (["base", "shape", "fit", "upscale"])) this.#controls[name].set(this.#shown[name]);
     const match = this.#controls.shape.root.querySelector("option");
     if (match) match.textContent = this.#shown === this.#own ? MATCH : "As it is";
   }
@@ -123,9 +127,9 @@ export class FormatPanel {
 
   /** Show the format of a session that another program feeds; what is chosen meanwhile is not for this page's own sources.
    * @param {Format} format in force */
-  follow({ width, height, fit }) {
-    const { base, shape } = describeSize({ width, height }, SHAPES, this.rules);
-    this.#shown = { base: String(base), shape: shape || MATCH, aspect: width / height, fit };
+  follow({ width, height, fit, upscale }) {
+    const { base, shape } = describeSize({ width, height }, SHAPES, upscaled(this.rules, upscale));
+    this.#shown = { base: String(base), shape: shape || MATCH, aspect: width / height, fit, upscale: String(upscale) };
     this.#show();
   }
 
@@ -138,6 +142,12 @@ export class FormatPanel {
   /** @returns {Format} */
   get format() {
     const { base, shape, aspect, fit } = this.#shown;
-    return { ...matchSize(Number(base), SHAPES[shape] ?? aspect, this.rules), fit };
+    const upscale = /** @type {1 | 2 | 4} */ (Number(this.#shown.upscale));
+    return { ...matchSize(Number(base), SHAPES[shape] ?? aspect, upscaled(this.rules, upscale)), fit, upscale };
   }
+}
+
+/** @param {string} upscale @returns {string} */
+function paintedAt(upscale) {
+  return upscale === "1" ? "off: painted at full size" : `×${upscale}: painted at 1/${upscale} of the size`;
 }

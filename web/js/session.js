@@ -1,6 +1,6 @@
 // What a stream knows of its session, and how it asks for it. Pure.
 
-/** @import {Format, Options, Reformatted, Settings, Switched, Updated, Welcome} from "./types.js" */
+/** @import {Format, Options, Reformatted, Restyled, Settings, Switched, Updated, Welcome} from "./types.js" */
 
 export class Session {
   /** @type {Welcome | null} as things are now */ welcome = null;
@@ -49,6 +49,12 @@ export class Session {
   /** @param {Switched} switched */
   switched({ model, styles, unused, loras, reference }) {
     this.#learn({ model, styles, unused, loras, reference });
+  }
+
+  /** @param {Restyled} restyled */
+  restyled(restyled) {
+    this.#learn({ styles: restyled.styles });
+    return restyled;
   }
 
   /** Whether a picture of this size has its alpha beside it. @param {{width: number, height: number}} picture */

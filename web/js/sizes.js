@@ -5,6 +5,12 @@
 
 const PRESETS = [128, 192, 256, 320, 384, 512, 640, 768, 1024];
 
+/** What the sides of an output have to be when the model paints it this much smaller. @param {SideRules} rules
+ * @param {number} upscale @returns {SideRules} */
+export function upscaled({ min, max, multiple }, upscale) {
+  return { min: min * upscale, max, multiple: multiple * upscale };
+}
+
 /** Square sizes to offer. @param {SideRules} rules @returns {number[]} */
 export function presets({ min, max, multiple }) {
   return PRESETS.filter((side) => side >= min && side <= max && side % multiple === 0);

@@ -210,8 +210,7 @@ export class Stream {
 
   /** @param {string} type @param {object} [fields] @returns {Promise<any>} */
   #request(type, fields = {}) {
-    const answer = deferred();
-    const ref = String(++this.#refs);
+    const [answer, ref] = [deferred(), String(++this.#refs)];
     if (this.#state === "open") {
       this.#link?.asked(ref, answer);
       this.#post({ type, ref, ...fields });
@@ -259,6 +258,7 @@ export class Stream {
       updated: () => this.#updated(message),
       reformatted: () => this.#reformatted(message),
       switched: () => this.#switched(message),
+      restyled: () => this.options.onRestyled?.(this.#session.restyled(message)),
     };
     does[message.type]?.();
   }

@@ -7,7 +7,7 @@ export type Role = "publish" | "view" | "control";
 export type State = "connecting" | "open" | "reconnecting" | "closed";
 export type Event = "welcome" | "lost" | "retry" | "move" | "end";
 export type StateDetail = { code?: number; reason?: string; delayMs?: number };
-export type Format = { width: number; height: number; fit: "cover" | "contain" };
+export type Format = { width: number; height: number; fit: "cover" | "contain"; upscale: 1 | 2 | 4 };
 export type Settings = Record<string, unknown>;
 export type Limits = { max_message_bytes: number; max_pixels: number; credits: number; resume_seconds: number };
 
@@ -35,7 +35,9 @@ export type Welcome = {
 export type Updated = {
   rev: number;
   settings: Settings;
+  /** How well the model knows the prompt, 0 to 1; null when it cannot tell. */
   understood: number | null;
+  /** The styles that the prompt was read as, with weights that sum to 1; the nearest where it was not understood. */
   styles: Record<string, number>;
 };
 
@@ -50,6 +52,8 @@ export type Switched = {
   backend: string;
   device: string;
 };
+
+export type Restyled = { styles: string[] };
 
 export type Stats = {
   frames_in: number;
@@ -182,6 +186,8 @@ export type Options = {
   onReformatted?: (reformatted: Reformatted) => void;
   /** The server has another model, whoever asked for it. */
   onSwitched?: (switched: Switched) => void;
+  /** The model knows other styles than before. */
+  onRestyled?: (restyled: Restyled) => void;
   /** The open connection goes another way than the one before. */
   onTransport?: (kind: TransportKind, reason: string) => void;
   /** What comes over WebRTC, for elements of the page's own. */

@@ -80,7 +80,7 @@ export const WELCOME = Object.freeze({
   loras: {},
   reference: false,
   models: ["tiny", "other"],
-  format: { width: 256, height: 256, fit: "cover" },
+  format: { width: 256, height: 256, fit: "cover", upscale: 1 },
   settings: { prompt: "", prompts_blend: [], strength: 1, seed: 0 },
   rev: 0,
   limits: { max_message_bytes: 2_097_152, max_pixels: 4_000_000, credits: 2, resume_seconds: 30 },

@@ -9,7 +9,7 @@ import { batchDelay, frameTimes, glassToGlass, Rate, serverTimes, STAGES, videoT
 import { shortName } from "../js/models.js";
 import { Pacer, usefulFps } from "../js/pacer.js";
 import { RtcMeter } from "../js/rtc-meter.js";
-import { containBox, coverCrop, matchSize, presets, uploadPlan } from "../js/sizes.js";
+import { containBox, coverCrop, matchSize, presets, uploadPlan, upscaled } from "../js/sizes.js";
 
 const RULES = { min: 128, max: 1024, multiple: 32 };
 
@@ -173,6 +173,14 @@ test("a matched size has the source's aspect at about the same cost, in allowed 
       assert.ok(Math.abs(width / height / aspect - 1) < 0.1, `${width}x${height} for ${aspect}`);
       assert.ok(Math.abs((width * height) / (base * base) - 1) < 0.25, `${width}x${height} for ${base}`);
     }
+  }
+});
+
+test("what is upscaled is of sides that a smaller picture can be enlarged to", () => {
+  for (const [upscale, base] of [[2, 1024], [2, 320], [4, 512], [4, 128]]) {
+    const { width, height } = matchSize(base, 16 / 9, upscaled(RULES, upscale));
+    assert.equal(width % (32 * upscale) || height % (32 * upscale), 0);
+    assert.ok(Math.min(width, height) >= 128 * upscale && Math.max(width, height) <= 1024, `${width}x${height}`);
   }
 });
 

@@ -451,6 +451,12 @@ test("a model that somebody else switched to is told as well", () => {
   assert.deepEqual([heard.model, stream.welcome.model], ["other", "other"]);
 });
 
+test("styles that came while the model served are told", () => {
+  const stream = open({ onRestyled: ({ styles }) => (heard.styles = styles) });
+  socket().message({ type: "restyled", styles: ["ink", "my aunt"] });
+  assert.deepEqual([heard.styles, stream.welcome.styles], [["ink", "my aunt"], ["ink", "my aunt"]]);
+});
+
 test("a model that is not there is an error", async () => {
   const stream = open();
   const refused = stream.switchModel("none");

@@ -16,6 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/core"), help="checkpoint, previews and weights go here")
     parser.add_argument("--steps", type=int, default=100_000, help="stop after this many steps")
     parser.add_argument("--minutes", type=float, default=85.0, help="stop after this many minutes of training")
+    parser.add_argument(
+        "--painters-after", type=int, default=2500, help="our own teachers start from the network after this many steps"
+    )
+    parser.add_argument("--painter-steps", type=int, default=600, help="steps of the teachers taught by paintings")
     parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same examples")
     parser.add_argument("--threads", type=int, default=2, help="threads of the CPU")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")

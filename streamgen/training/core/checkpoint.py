@@ -12,9 +12,11 @@ import numpy as np
 import torch
 
 from streamgen.errors import ConfigError
-from streamgen.models.tiny import TinyUNet
+from streamgen.models.tiny_unet import TinyUNet
 
 __all__ = ["Run", "load_checkpoint", "new_run", "save_checkpoint"]
+
+_STYLE_PACE = 6.0
 
 
 @dataclass(slots=True)
@@ -45,7 +47,10 @@ def new_run(styles: int, seed: int) -> Run:
     torch.manual_seed(seed)
     network = TinyUNet(styles).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
-    optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
+    # A style is drawn once in a few steps and its numbers have the farthest to go.
+    others = [value for name, value in network.named_parameters() if name != "styles"]
+    groups = [{"params": others, "pace": 1.0}, {"params": [network.styles], "pace": _STYLE_PACE}]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     return Run(network, average, optimizer, np.random.default_rng(seed))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import time
 from pathlib import Path
@@ -12,9 +13,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streamgen.models.tiny import save_network
+from streamgen.models.tiny_weights import save_network
 from streamgen.training.core.checkpoint import Run, load_checkpoint, new_run, save_checkpoint
 from streamgen.training.core.loop import Plan, School, train_step
+from streamgen.training.core.painters import train_painters
 from streamgen.training.core.preview import preview
 from streamgen.training.core.recipe import STYLES
 
@@ -30,14 +32,22 @@ def train(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    school = School.open(args.data)
+    school = School.open(args.data, args.out)
     run = new_run(len(STYLES), args.seed)
     if args.resume:
         load_checkpoint(run, args.out / "checkpoint.pt")
     # A service manager or container stops a run politely; that must not cost it the last minutes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    plan = Plan(args.steps, args.minutes)
     try:
-        _run_plan(run, school, Plan(args.steps, args.minutes), args.data, args.out)
+        if not (args.out / "painters.safetensors").is_file():
+            _run_plan(run, school, plan, args, until=args.painters_after)
+            start = run.average
+            train_painters(
+                args.data, args.out / "painters.safetensors", school.features, start, args.painter_steps, args.seed
+            )
+            school = School.open(args.data, args.out)
+        _run_plan(run, school, plan, args)
     except KeyboardInterrupt:
         return 130
     finally:
@@ -45,8 +55,9 @@ def train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_plan(run: Run, school: School, plan: Plan, data: Path, out: Path) -> None:
-    console = Console()
+def _run_plan(run: Run, school: School, plan: Plan, args: argparse.Namespace, until: float = math.inf) -> None:
+    """Train until the plan is done or step ``until`` is reached."""
+    console, data, out = Console(), args.data, args.out
     saved_s = time.monotonic()
     columns = (
         BarColumn(),
@@ -56,13 +67,12 @@ def _run_plan(run: Run, school: School, plan: Plan, data: Path, out: Path) -> No
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=1.0)
-        while plan.done(run) < 1:
+        while plan.done(run) < 1 and run.step < until:
             lesson = train_step(run, school, plan)
             progress.update(task, completed=plan.done(run), description=_describe(run))
             if run.step % _LOG_EVERY == 0 and not console.is_terminal:
-                console.print(
-                    f"{run.trained_s / 60:5.1f} min {_describe(run)}  steady {lesson.temporal:.3f}", soft_wrap=True
-                )
+                figures = f"steady {lesson.temporal:.3f}  alike {lesson.sameness:.3f}"
+                console.print(f"{run.trained_s / 60:5.1f} min {_describe(run)}  {figures}", soft_wrap=True)
             if run.step % _PREVIEW_EVERY == 0:
                 preview(run.average, data, out / f"preview-{run.step:06d}.png")
             if time.monotonic() - saved_s > _CHECKPOINT_EVERY_S:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from streamgen.models.tiny import TinyUNet
+from streamgen.models.tiny_unet import TinyUNet
 from streamgen.training.core.examples import T_MAX
 from streamgen.training.core.recipe import STYLES
 from streamgen.training.data import Photos, centre_crop, read_picture, to_pixels, to_tensor
@@ -27,6 +27,6 @@ def preview(network: TinyUNet, data: Path, path: Path) -> None:
         source = to_tensor([photo])
         noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0))
         t = torch.full((1,), T_MAX)
-        pictures = [network(noise, t, network.styles[i : i + 1], source) for i in range(len(STYLES))]
+        pictures = [network(noise, t, torch.ones(1, 1), network.styles[i : i + 1], source) for i in range(len(STYLES))]
         rows.append([photo, *to_pixels(torch.cat(pictures))])
     save_sheet(path, rows, ["source", *(style.name for style in STYLES)])

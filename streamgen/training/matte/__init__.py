@@ -1,14 +1,31 @@
-"""Placeholder replaced by its own course."""
+"""The person matte, distilled from a selfie segmentation."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Declare the options of `streamgen train matte`."""
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with photos.csv, photos/, clips/ and features/"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/matte"), help="checkpoint, previews and weights go here")
+    parser.add_argument("--steps", type=int, default=20_000, help="stop after this many steps")
+    parser.add_argument("--minutes", type=float, default=45.0, help="stop after this many minutes of training")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same examples")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the CPU")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train."""
-    raise NotImplementedError
+    """Train as the options say; 0 when the plan was completed, 130 when it was interrupted (the checkpoint is written).
+
+    Raises `ConfigError` when the data folder or the checkpoint cannot be used.
+    """
+    from streamgen.training.matte.command import train
+
+    return train(args)

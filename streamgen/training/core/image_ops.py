@@ -1,0 +1,58 @@
+"""Strokes of the brush that the classical teachers share. Planes are float32 [H, W] in [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Pixels", "Plane", "blur", "ink", "luminance", "mix", "shifted", "smooth", "soft_levels", "to_pixels"]
+
+Pixels = NDArray[np.uint8]
+Plane = NDArray[np.floating[Any]]
+
+
+def smooth(pixels: Pixels, times: int, reach: float) -> Pixels:
+    for _ in range(times):
+        pixels = np.asarray(cv2.bilateralFilter(pixels, 9, 45, reach), np.uint8)
+    return pixels
+
+
+def blur(plane: Plane, sigma: float) -> Plane:
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma), np.float32)
+
+
+def luminance(pixels: Pixels) -> Plane:
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.float32) / 255
+
+
+def ink(tone: Plane, sigma: float, sharpness: float, threshold: float) -> Plane:
+    """Extended difference of Gaussians (Winnemoeller et al. 2012) as a ratio: 1 on paper, 0 in the line."""
+    ratio = (blur(tone, sigma) + 0.06) / (blur(tone, sigma * 1.8) + 0.06)
+    exponent = np.clip(-sharpness * 4 * (ratio - threshold), -60, 60)
+    return np.asarray(1 / (1 + np.exp(exponent)), np.float32)
+
+
+def soft_levels(value: Plane, levels: int) -> Plane:
+    """Quantise [0, 1] to `levels` tones with a short slope between them, so that edges do not alias."""
+    scaled = value * (levels - 1)
+    floor = np.floor(scaled)
+    return np.asarray((floor + np.clip((scaled - floor - 0.5) * 6 + 0.5, 0, 1)) / (levels - 1), np.float32)
+
+
+def mix(first: Plane, second: Plane, weight: Plane) -> Plane:
+    return np.asarray(first + (second - first) * weight[..., None], np.float32)
+
+
+def to_pixels(picture: Plane) -> Pixels:
+    return np.asarray(np.clip(picture + 0.5, 0, 255), np.uint8)
+
+
+def shifted(plane: Plane, rows: int, columns: int) -> Plane:
+    """Moved down and to the right; what comes in repeats the border."""
+    height, width = plane.shape[:2]
+    y = np.clip(np.arange(height) - rows, 0, height - 1)
+    x = np.clip(np.arange(width) - columns, 0, width - 1)
+    return plane[y][:, x]

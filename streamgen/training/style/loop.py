@@ -1,0 +1,202 @@
+"""The training loop: one vector learns what the core has to be given to paint like one painting."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from streamgen.errors import ConfigError
+from streamgen.models.tiny_unet import TinyUNet
+from streamgen.training.average import follow
+from streamgen.training.data import to_tensor
+from streamgen.training.features import Features
+from streamgen.training.losses import Taps, grid_distance, temporal_distance
+from streamgen.training.painting import painting_loss
+from streamgen.training.schedule import ramp_and_cool
+from streamgen.training.style.render import paint
+from streamgen.training.style.sources import Sources
+
+__all__ = ["Lesson", "Plan", "Run", "load_checkpoint", "new_run", "save_checkpoint", "train_step"]
+
+_BATCH = 3
+_CROP = 192
+_PEAK_RATE = 0.02
+_GRID_WEIGHT = 2.0
+_TEMPORAL_WEIGHT = 1.0
+_SENSOR_NOISE = 0.06
+_MAX_SHIFT = 2
+_LIGHTING = 0.06
+_KEEP = 0.98
+_MEMORY = 0.97
+_LONGEST_STEP_S = 10.0
+
+
+class _Vector(nn.Module):
+    """The only thing that learns."""
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.value = nn.Parameter(start.clone())
+
+
+@dataclass(slots=True)
+class Run:
+    """Everything that changes while training.
+
+    Args:
+        task: what is learned from what; a checkpoint of another one cannot be resumed.
+        learning: the vector that learns.
+        average: its exponential moving average: what is shown and shipped.
+        optimizer: Adam over it.
+        random: the source of every draw.
+        step: steps done.
+        trained_s: seconds spent in steps, pauses of the process left out.
+        loss: running mean.
+    """
+
+    task: str
+    learning: _Vector
+    average: _Vector
+    optimizer: torch.optim.Adam
+    random: np.random.Generator
+    step: int = 0
+    trained_s: float = 0.0
+    loss: float | None = None
+
+    @property
+    def vector(self) -> Tensor:
+        """What was learned: [STYLE_WIDTH]."""
+        return self.average.value.detach()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When to stop: after `steps` steps or `minutes` of training, whichever comes first."""
+
+    steps: int
+    minutes: float
+
+    def done(self, run: Run) -> float:
+        """The share of the plan that is behind the run; 1 or more when it is over."""
+        return max(run.step / self.steps, run.trained_s / 60 / self.minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a run learns from.
+
+    Args:
+        network: the core, which stays as it is.
+        features: look at the pictures.
+        wanted: the painting, [1, C, C] by tap.
+        sources: the pictures to paint.
+        style_weight: how much the painting counts beside them.
+    """
+
+    network: TinyUNet
+    features: Features
+    wanted: Taps
+    sources: Sources
+    style_weight: float = 1.0
+
+
+def new_run(task: str, start: Tensor, seed: int) -> Run:
+    """A run at step 0 that begins at the vector ``start`` [STYLE_WIDTH], on its device."""
+    learning, average = _Vector(start), _Vector(start).requires_grad_(False)
+    optimizer = torch.optim.Adam(learning.parameters(), betas=(0.9, 0.99))
+    return Run(task, learning, average, optimizer, np.random.default_rng(seed))
+
+
+def train_step(run: Run, lesson: Lesson, plan: Plan) -> None:
+    """Paint one batch, take one optimiser step and update the averaged vector in place.
+
+    The last row is a twin of the first: the next frame of the same video, moved by up to two pixels, in other light,
+    with new sensor noise and the same z.
+    """
+    began_s = time.monotonic()
+    device = run.learning.value.device
+    generator = torch.Generator().manual_seed(int(run.random.integers(2**62)))
+    clean = to_tensor([_crop(lesson.sources.draw(run.random), run.random) for _ in range(_BATCH)])
+    shift = (
+        int(run.random.integers(-_MAX_SHIFT, _MAX_SHIFT + 1)),
+        int(run.random.integers(-_MAX_SHIFT, _MAX_SHIFT + 1)),
+    )
+    twin = torch.roll(clean[:1], shift, dims=(2, 3)) * (1 + run.random.uniform(-_LIGHTING, _LIGHTING))
+    clean = torch.cat([clean, twin])
+    noise = torch.randn((_BATCH, *clean.shape[1:]), generator=generator)
+    grain = torch.randn(clean.shape, generator=generator) * run.random.uniform(0, _SENSOR_NOISE)
+    source, clean = (clean + grain).to(device), clean[:_BATCH].to(device)
+    picture = paint(lesson.network, run.learning.value, source, torch.cat([noise, noise[:1]]).to(device))
+    loss = _judge(lesson, picture, clean, shift)
+    for group in run.optimizer.param_groups:
+        group["lr"] = _PEAK_RATE * ramp_and_cool(run.step, plan.done(run))
+    run.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    run.optimizer.step()
+    follow(run.average, run.learning, run.step, _KEEP)
+    run.step += 1
+    value = float(loss.detach())
+    run.loss = value if run.loss is None else _MEMORY * run.loss + (1 - _MEMORY) * value
+    # A process that was stopped and continued must not believe that it trained meanwhile.
+    run.trained_s += min(time.monotonic() - began_s, _LONGEST_STEP_S)
+
+
+def _judge(lesson: Lesson, picture: Tensor, clean: Tensor, shift: tuple[int, int]) -> Tensor:
+    """The loss of pictures [B + 1, 3, H, W] of clean sources [B, 3, H, W], the last a twin of the first."""
+    first = picture[: len(clean)]
+    wanted = {tap: gram.expand(len(clean), -1, -1) for tap, gram in lesson.wanted.items()}
+    painted = painting_loss(lesson.features, first, clean, wanted, lesson.style_weight).mean()
+    steady = temporal_distance(picture[:1], picture[len(clean) :], [shift]).mean()
+    return painted + _GRID_WEIGHT * grid_distance(first, clean).mean() + _TEMPORAL_WEIGHT * steady
+
+
+def save_checkpoint(run: Run, path: Path) -> None:
+    """Write the run, atomically. Raises `OSError` when that cannot be done."""
+    partial = path.with_suffix(".partial")
+    state = {
+        "task": run.task,
+        "learning": run.learning.state_dict(),
+        "average": run.average.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "random": json.dumps(run.random.bit_generator.state),
+        "step": run.step,
+        "trained_s": run.trained_s,
+        "loss": run.loss,
+    }
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def load_checkpoint(run: Run, path: Path) -> None:
+    """Continue from a checkpoint.
+
+    Raises:
+        ConfigError: ``checkpoint_missing``; ``checkpoint_unusable`` when it is none, or one of another picture, core,
+            scale or weight.
+    """
+    if not path.is_file():
+        raise ConfigError("checkpoint_missing", f"no checkpoint to resume at {path}", field="resume")
+    try:
+        state = torch.load(path, weights_only=True, map_location=run.learning.value.device)
+        if state["task"] != run.task:
+            raise ValueError("another task")
+        run.learning.load_state_dict(state["learning"])
+        run.average.load_state_dict(state["average"])
+        run.optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
+        fact = "is no checkpoint of this picture with this core, --scale and --style-weight"
+        raise ConfigError("checkpoint_unusable", f"{path} {fact}", field="resume") from error
+    run.random.bit_generator.state = json.loads(state["random"])
+    run.step, run.trained_s, run.loss = state["step"], state["trained_s"], state["loss"]
+
+
+def _crop(photo: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    top, left = (int(random.integers(side - _CROP + 1)) for side in photo.shape[:2])
+    return photo[top : top + _CROP, left : left + _CROP]
