@@ -244,8 +244,19 @@ def from_environment(environ: Mapping[str, str] | None = None, **overrides: Any)
 
 
 def data_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """Where what users made is kept: ``STREAMGEN_DATA``, or streamgen's folder in the platform's usual place."""
-    environ = os.environ if environ is None else environ
+    """Where what users made is kept: ``STREAMGEN_DATA``, or streamgen's folder in the platform's usual place.
+
+    Raises:
+        ConfigError: ``no_home`` when the user has no home and nothing says where else to look.
+    """
+    try:
+        return _data_folder(os.environ if environ is None else environ, platform)
+    except RuntimeError as error:  # pathlib's word for it
+        fact = "this user has no home folder: STREAMGEN_DATA says where to keep what users make"
+        raise ConfigError("no_home", fact, field="data") from error
+
+
+def _data_folder(environ: Mapping[str, str], platform: str) -> Path:
     if chosen := environ.get("STREAMGEN_DATA"):
         return Path(chosen).expanduser()
     home = Path.home()

@@ -82,7 +82,9 @@ class StreamSettings(BaseModel):
         json_schema_extra={"step": 0.05},
     )
     negative_prompt: Prompt = Field(
-        default="", title="Negative prompt", description="What to steer away from. Diffusion models need guidance above 1 for it."
+        default="",
+        title="Negative prompt",
+        description="What to steer away from. Diffusion models need guidance above 1 for it.",
     )
     guidance: float = Field(
         default=0.0,

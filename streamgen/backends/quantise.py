@@ -7,6 +7,7 @@ SD-Turbo's.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -94,7 +95,8 @@ def weight_bytes(module: nn.Module) -> int:
 
 
 def psnr_db(made: Tensor, wanted: Tensor, peak: float) -> float:
-    """Peak signal to noise ratio of ``made`` against ``wanted``, dB; infinite when they are equal.
+    """Peak signal to noise ratio of ``made`` against ``wanted``, dB; infinite when they are equal, minus infinity when
+    either is not a number somewhere: NaN would be less than no bound.
 
     Args:
         made: any shape.
@@ -102,7 +104,9 @@ def psnr_db(made: Tensor, wanted: Tensor, peak: float) -> float:
         peak: span of the values: 255 for uint8, 2 for [-1, 1].
     """
     error = float((made.double() - wanted.double()).square().mean())
-    return float("inf") if error == 0 else float(10 * torch.log10(torch.tensor(peak**2 / error)))
+    if math.isnan(error):
+        return -math.inf
+    return math.inf if error == 0 else float(10 * torch.log10(torch.tensor(peak**2 / error)))
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -188,7 +188,7 @@ def _fidelity_db(kind: Network, network: Any, call: Callable[..., Any]) -> float
     with torch.inference_mode():
         pairs = [(call(*inputs), network(*inputs)) for inputs in kind.inputs(network, _FIDELITY_SIDE)]
     worst = min(psnr_db(made, wanted, kind.peak) for made, wanted in pairs)
-    return round(min(worst, 200.0), 1)  # JSON has no infinity
+    return round(max(-200.0, min(worst, 200.0)), 1)  # JSON has no infinity
 
 
 def _times(call: Callable[[int], object], seconds: float) -> list[float]:

@@ -101,7 +101,11 @@ def choose_backend(model: Model, name: str, threads: int) -> tuple[Backend, Back
     rows = sorted(rows, key=lambda row: (row.ms is None, row.ms))
     at = _first_faithful(model, rows, measured, asked=wanted != "auto")
     if at is None:
-        raise BackendUnavailable("backend_unavailable", f"no backend here runs this model in {wanted}", field="dtype")
+        fact = f"no backend here runs this model in {wanted}"
+        if wanted == "auto":
+            table = BackendReport("", "", "", tuple(rows)).table()
+            fact = f"nothing here stays within {LEAST_PSNR_DB:.0f} dB of float32 by itself, name a --dtype:\n{table}"
+        raise BackendUnavailable("backend_unavailable", fact, field="dtype")
     fastest = rows[at]
     reason = f"the fastest of {len(measured)} measured at {_SIDE}x{_SIDE}" if len(measured) > 1 else "asked for"
     report = BackendReport(fastest.backend, fastest.dtype, reason, tuple(rows))
@@ -131,7 +135,7 @@ def _preferred(model: Model, names: Sequence[str], threads: int) -> tuple[Backen
     rows: list[Candidate] = []
     for name in names:
         kind = load_backend(name)
-        reason = kind.unavailable(device)
+        reason = kind.unavailable(device) or _no_variant(kind, model)
         if reason is None:
             dtype = model.dtype if model.backends else _dtype(kind, model.spec)
             report = BackendReport(name, dtype, f"the first of {', '.join(names)} that can run here", tuple(rows))
@@ -141,6 +145,13 @@ def _preferred(model: Model, names: Sequence[str], threads: int) -> tuple[Backen
     raise BackendUnavailable(
         "backend_unavailable", f"no backend can run here:\n{BackendReport('', '', '', tuple(rows)).table()}"
     )
+
+
+def _no_variant(kind: type[Backend], model: Model) -> str | None:
+    """Why int8, where it was asked for, cannot be had; None where it can, or was not asked for."""
+    if model.spec.dtype != "int8" or (kind.runs_quantised and quantised_variant(model.network)):
+        return None
+    return "it has no int8 variant of this model"
 
 
 def _dtype(kind: type[Backend], spec: ModelSpec) -> str:
@@ -162,9 +173,9 @@ def _measure_one(
     if model.backends is not None:  # a large model: its weights are at the precision they run at
         measured[name, model.dtype] = kind(device, model.dtype, threads)
         return [Candidate(name, model.dtype, 0.0, "asked for, not measured")]
+    if missing := _no_variant(kind, model):
+        return [Candidate(name, "int8", None, missing)]
     small = ("int8",) if kind.runs_quantised and quantised_variant(model.network) else ()
-    if wanted == "int8" and not small:
-        return [Candidate(name, "int8", None, "it has no int8 variant of this model")]
     dtypes = (*kind.dtypes(device), *small) if wanted == "auto" else (wanted,)
     if not kind.quick_to_compile:
         dtypes = dtypes[-1:]  # compiling once more only to compare would double a long wait

@@ -61,6 +61,7 @@ __all__ = ["run_worker"]
 _LOG = logging.getLogger(__name__)
 _IDLE_S = 0.5
 _STYLES_S = 1.0
+_STYLES_AGAIN_S = 60.0
 _COMMANDS_S = 0.005
 
 
@@ -213,9 +214,13 @@ class _Worker:
 
     def _reformat(self, command: ReformatSession) -> None:
         served = self._served.get(command.session)
-        if served is not None:
-            served.next_format_rev = command.rev
+        if served is None:
+            return
+        served.next_format_rev = command.rev
+        try:
             self._engine.reformat(command.session, command.format, self._doorbell.release)
+        except StreamgenError as error:  # what enlarges cannot be read
+            self._commands.send(ReformatFailed(command.session, command.rev, error))
 
     def _refer(self, command: ReferSession) -> None:
         """Put a reference picture in force, or take it away, and report so, or why it cannot be."""
@@ -262,12 +267,18 @@ class _Worker:
             self._commands.send(Freed(freed_bytes))
         if self._clock() - self._looked_s >= _STYLES_S:
             self._restyle()
-            self._looked_s = self._clock()
 
     def _restyle(self) -> None:
         """Take up styles that were added, changed or removed since the last look."""
-        before = self._engine.model.styles
-        sessions = self._engine.refresh(self._clock())
+        before, now_s = self._engine.model.styles, self._clock()
+        self._looked_s = now_s
+        try:
+            sessions = self._engine.refresh(now_s)
+        except Exception as error:  # the worker loop: what lies in a folder must not end everybody's worker
+            _end_if_lost(error)
+            _LOG.exception("the folder of styles could not be read; the next look is in %.0f s", _STYLES_AGAIN_S)
+            self._looked_s = now_s + _STYLES_AGAIN_S - _STYLES_S
+            return
         if self._engine.model.styles != before:
             self._commands.send(Restyled(self._engine.model.styles))
         for session, rev, reading in sessions:

@@ -6,6 +6,7 @@ A style is a name and a few points on the sphere of `text_network`, so a new one
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,10 +141,13 @@ class PromptEncoder:
         if (name := self._index.get(text)) is not None:
             shares, understood = self._exactly(name)
             return Reading(understood, shares)
+        return self._mixed(segments(text, self._index))
+
+    def _mixed(self, cut: Sequence[Segment]) -> Reading:
+        """The default style where nothing is wanted."""
         wanted: dict[str, float] = {}
         unwanted: dict[str, float] = {}
         understood = total = 0.0
-        cut = segments(text, self._index)
         named = any(segment.style is not None and not segment.negated for segment in cut)
         for segment in cut:
             if named and segment.style is None and not segment.weighted and not segment.negated:
@@ -184,8 +188,13 @@ class PromptEncoder:
         return scores / np.float32(_SHARPNESS)
 
     def _unwanted(self, negative: str) -> dict[str, float]:
-        reading = self._read(negative)
-        return reading.styles if reading.understood >= _SURE and negative.strip() else {}
+        """Nothing where the text names nothing. Negations change nothing: people write "no text" there, too."""
+        if self._index.get(negative) is None:
+            cut = [replace(segment, negated=False) for segment in segments(negative, self._index) if segment.weight > 0]
+            reading = self._mixed(cut) if cut else Reading(0.0, {})
+        else:
+            reading = self._read(negative)
+        return reading.styles if reading.understood >= _SURE else {}
 
     def _exactly(self, style: str) -> tuple[dict[str, float], float]:
         """A style that was named, or what stands in for it, which is not what was asked for."""

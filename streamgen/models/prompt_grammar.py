@@ -25,8 +25,10 @@ _NEGATIONS = frozenset(
     ["no", "not", "without", "minus", "kein", "keine", "ohne", "sans", "sin", "senza", "sem", "zonder", "bez", "без"]
 )
 _CONNECTORS = frozenset(["and", "with", "plus", "meets", "und", "mit", "et", "avec", "y", "con", "и", "と", "和"])
-_TOKEN = re.compile(r"\d*\.?\d+%?(?![^\W_])|[^\W_]+|[():,;|.+&/!?\n]")
-_NUMBER = re.compile(r"\d*\.?\d+%?")
+_DIGITS = r"(?:\d+(?:\.\d+)?|\.\d+)%?"
+"""Every digit can be matched in one way only: of a long run that ends in a letter not all splits are tried."""
+_TOKEN = re.compile(rf"{_DIGITS}(?![^\W_])|[^\W_]+|[():,;|.+&/!?\n]")
+_NUMBER = re.compile(_DIGITS)
 _MAX_WEIGHT = 10.0
 _MAX_WORDS = 200
 

@@ -115,3 +115,4 @@ def test_psnr_is_in_decibels_of_the_peak() -> None:
     assert psnr_db(zeros, zeros, 255) == math.inf
     assert psnr_db(zeros + 255, zeros, 255) == pytest.approx(0)
     assert psnr_db(torch.full((4,), 0.2), torch.zeros(4), 2.0) == pytest.approx(20)
+    assert psnr_db(torch.tensor([0.0, math.nan]), torch.zeros(2), 2.0) == -math.inf

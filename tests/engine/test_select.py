@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from torch import Tensor, nn
 
 from streamgen.backends import BACKENDS
 from streamgen.backends.base import Backend
+from streamgen.backends.cuda_graph import CudaGraphBackend
+from streamgen.backends.eager import EagerBackend
 from streamgen.backends.openvino import OpenVinoBackend, _converted, quiet_openvino
 from streamgen.config import ModelSpec
 from streamgen.engine import select
@@ -92,3 +95,22 @@ def test_int8_that_was_asked_for_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_int8_of_a_model_that_has_none_is_refused() -> None:
     with pytest.raises(BackendUnavailable, match="no backend here runs this model in int8"):
         choose_backend(toy("int8"), "auto", 1)
+
+
+def test_a_named_backend_whose_only_precision_is_too_coarse_is_not_taken_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(EagerBackend, "dtypes", classmethod(lambda cls, device: ("bfloat16",)))
+    monkeypatch.setattr(select, "fidelity_db", lambda model, backend: 12.0)
+    with pytest.raises(BackendUnavailable, match=r"name a --dtype:\n.*12\.0 dB of float32: below 30, not taken"):
+        choose_backend(toy(), "eager", 1)
+
+
+@pytest.mark.parametrize("backend", ["auto", "cuda-graph", "eager"])
+def test_int8_is_refused_on_a_device_whose_backends_have_none(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (EagerBackend, CudaGraphBackend):
+        monkeypatch.setattr(kind, "unavailable", classmethod(lambda cls, device: None))
+    model = toy("int8")
+    model.spec = replace(model.spec, device="cuda")
+    with pytest.raises(BackendUnavailable, match="int8"):
+        choose_backend(model, backend, 1)

@@ -25,7 +25,6 @@ from streamgen.engine.messages import (
     ReformatSession,
     Reformatted,
     Refused,
-    Restyled,
     RunSession,
     Switched,
     SwitchFailed,
@@ -139,28 +138,6 @@ def test_commands_about_sessions_that_are_gone_are_ignored(bench: Bench) -> None
     assert bench.turn() == []
 
 
-# -------------------------------------------------------------------------------------------------------------- styles
-
-
-def test_styles_that_came_are_told_with_how_every_prompt_is_read_then() -> None:
-    script = Script()
-
-    def refresh(now_s: float) -> list[tuple[str, int, Reading | None]]:
-        script.model.styles = ("ink", "mine")
-        return [("a", 3, Reading(1.0, {"mine": 1.0}))]
-
-    bench = bench_of(script)
-    bench.open("a")
-    script.refresh = refresh
-    bench.turn(now_s=100.9)
-    assert bench.heard() == []
-    bench.turn(now_s=101.1)
-    assert bench.heard() == [Restyled(("ink", "mine")), Applied("a", 3, Reading(1.0, {"mine": 1.0}))]
-    bench.turn(now_s=102.0)
-    assert bench.heard() == []
-    bench.close()
-
-
 # ------------------------------------------------------------------------------------------------------------- formats
 
 
@@ -189,6 +166,20 @@ def test_a_format_that_cannot_be_had_leaves_the_present_one(bench: Bench) -> Non
     assert (failed.session, failed.rev, failed.error.code) == ("a", 1, "engine_failed")
     assert made == Made("a")
     assert bench.picture("a").format_rev == 0
+
+
+def test_a_format_that_cannot_be_begun_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reformat(*_: object) -> None:
+        raise WeightsError("weights_missing", "there is no upscaler")
+
+    monkeypatch.setattr(bench.worker._engine, "reformat", reformat)
+    bench.open("a")
+    bench.obey(ReformatSession("a", FrameFormat(width=256, height=256, upscale=2), 1))
+    [failed] = bench.heard()
+    assert isinstance(failed, ReformatFailed)
+    assert (failed.session, failed.rev, failed.error.code) == ("a", 1, "weights_missing")
+    bench.send("a", 9)
+    assert bench.turn() == ["a"]
 
 
 # -------------------------------------------------------------------------------------------------- reference pictures

@@ -108,6 +108,16 @@ def test_a_negative_prompt_takes_its_styles_out() -> None:
     assert ENCODER.read("comic", negative="comic").styles == {ENCODER.nearest("comic")[0]: 1.0}
 
 
+def test_a_negation_in_a_negative_prompt_says_once_more_what_to_leave_out() -> None:
+    assert ENCODER.read("pencil, comic", negative="no comic").styles == {"pencil": 1.0}
+
+
+@pytest.mark.parametrize("negative", ["", "  ", "asdf qwer", "!!", "a picture of me", "no", "no zxcvbn", "comic:0"])
+@pytest.mark.parametrize("text", ["", DEFAULT_STYLE])
+def test_a_negative_prompt_that_names_no_look_leaves_the_default_style(text: str, negative: str) -> None:
+    assert ENCODER.read(text, negative) == Reading(1.0, {DEFAULT_STYLE: 1.0})
+
+
 @pytest.mark.parametrize("negative", ["", "  ", "asdf qwer", "!!"])
 def test_a_negative_prompt_that_is_not_understood_takes_nothing(negative: str) -> None:
     assert ENCODER.read("pencil", negative).styles == {"pencil": 1.0}

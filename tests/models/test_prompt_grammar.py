@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from streamgen.models.phrasebook import known_phrases
@@ -77,6 +79,14 @@ def test_what_says_nothing_is_no_segment(text: str) -> None:
 def test_one_letter_that_decomposes_into_many_words_costs_no_more_than_a_thousand_letters() -> None:
     assert sum(len(part.words) for part in cut("\ufdfa" * 1000)) <= 200
     assert sum(len(part.words) for part in cut("b c " * 250)) == 200
+
+
+@pytest.mark.parametrize("text", ["1" * 999 + "a", "1." * 499 + "a", "1" * 1000])
+def test_a_long_number_is_cut_in_time_that_grows_with_its_length(text: str) -> None:
+    began_s = time.process_time()
+    for _ in range(20):
+        cut(text)
+    assert time.process_time() - began_s < 0.2  # all ways to split it would take seconds
 
 
 @pytest.mark.parametrize("text", ["(pencil" + ":10" * 331, "half " * 199 + "pencil", "(comic:0)" + ":10" * 300])

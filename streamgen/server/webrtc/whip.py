@@ -28,6 +28,7 @@ from streamgen.server.refusal import refusal
 from streamgen.server.webrtc.offer import MAX_SDP_BYTES, is_usable
 from streamgen.server.webrtc.peer import Peer
 from streamgen.server.webrtc.signalling import Peers, read_body
+from streamgen.settings import FrameFormat
 
 __all__ = ["routes"]
 
@@ -35,7 +36,7 @@ _SDP = "application/sdp"
 _FRAGMENT = "application/trickle-ice-sdpfrag"
 _MAX_QUERY = 4096
 _MAX_TRICKLED = 32
-_FORMAT = frozenset({"width", "height", "fit"})
+_FORMAT = frozenset(FrameFormat.model_fields)
 
 
 def routes(house: House, peers: Peers) -> APIRouter:

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from streamgen.server.webrtc.offer import MAX_SDP_BYTES
+from streamgen.settings import FrameFormat
 from tests.server.conftest import TIMEOUT_S, Running, running
 from tests.server.fake import FakeWorker
 from tests.server.webrtc.peers import Flat, RtcPeer
@@ -38,12 +39,15 @@ async def whip(server: Running, peer: RtcPeer, path: str = "/whip/studio") -> ht
 
 async def test_obs_is_answered_with_201_a_body_and_a_location(server: Running, peer: MakePeer) -> None:
     publisher = peer(Flat(), channel=False, direction="sendonly")
-    answer = await whip(server, publisher, "/whip/studio?strength=0.5&prompt=pencil%20sketch&width=128&height=128")
+    answer = await whip(
+        server, publisher, "/whip/studio?strength=0.5&prompt=pencil%20sketch&width=256&height=256&upscale=2"
+    )
     assert answer.headers["content-type"].startswith("application/sdp") and answer.text.startswith("v=0")
     assert answer.headers["location"].startswith("/whip/studio/") and answer.headers["etag"].startswith('"')
     await server.worker.frames("studio", 2)
     opened = server.worker.opened["studio"]
-    assert (opened.settings.strength, opened.settings.prompt, opened.format.width) == (0.5, "pencil sketch", 128)
+    assert (opened.settings.strength, opened.settings.prompt) == (0.5, "pencil sketch")
+    assert opened.format == FrameFormat(width=256, height=256, upscale=2)
     assert (await request(server, "DELETE", answer.headers["location"])).status_code == 200
     await gone(server)
     assert (await request(server, "DELETE", answer.headers["location"])).status_code == 404
