@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import NoReturn
 
@@ -24,11 +24,13 @@ class Command:
         module: offers ``add_arguments(parser)`` and ``run(args) -> int``; imported when the command is chosen.
         help: one line for the list of commands.
         extra: what to install when the module's packages are missing.
+        extras: what to install for one of them, by its name, where that is another extra.
     """
 
     module: str
     help: str
     extra: str = "server"
+    extras: Mapping[str, str] = field(default_factory=dict)
 
 
 COMMANDS: dict[str, Command] = {
@@ -38,7 +40,7 @@ COMMANDS: dict[str, Command] = {
     "models": Command("streamgen.cli.models", "list what can be served"),
     "doctor": Command("streamgen.cli.doctor", "say what works on this machine, and why the rest does not"),
     "obs": Command("streamgen.cli.obs", "put a session into OBS as a source", extra="obs"),
-    "train": Command("streamgen.training", "train the embedded model", extra="train"),
+    "train": Command("streamgen.training", "train the embedded model", extra="train", extras={"nncf": "int8"}),
     "evaluate": Command("streamgen.cli.evaluate", "judge the embedded models, with contact sheets", extra="train"),
 }
 
@@ -85,7 +87,7 @@ def _run(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if chosen not in COMMANDS or error.name is None or error.name.partition(".")[0] == "streamgen":
             raise
-        extra = COMMANDS[chosen].extra
+        extra = COMMANDS[chosen].extras.get(error.name.partition(".")[0], COMMANDS[chosen].extra)
         raise ConfigError(
             "missing_package",
             f"{chosen} needs the package {error.name}, which is not installed: "

@@ -8,24 +8,21 @@ depthwise ones are bound by memory there and gain nothing on a CPU.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from streamgen.errors import WeightsError
+from streamgen.models.embedded_weights import halved, read_weights, write_weights
 
 __all__ = ["MATTE_SIDE", "MATTE_WEIGHTS", "MatteNet", "load_matte", "save_matte"]
 
 MATTE_SIDE = 256
 """Pixels of the square that a whole frame is squeezed into."""
 MATTE_WEIGHTS = Path(__file__).parent / "weights" / "matte.safetensors"
-_FORMAT = "streamgen.matte"
-_VERSION = "1"
+_KIND = ("streamgen.matte", "1")
 _WIDTHS = (16, 32, 64, 96)
 _MIDDLE_BLOCKS = 4
 _LAST = 8
@@ -132,35 +129,18 @@ def load_matte(path: Path = MATTE_WEIGHTS) -> MatteNet:
         WeightsError: `weights_missing` when there is no such file, `weights_corrupt` when it is not a safetensors
             file of this network.
     """
-    if not path.is_file():
-        raise WeightsError("weights_missing", f"no weights file at {path}", field="weights")
-    network = MatteNet()
-    try:
-        with safe_open(path, framework="pt") as archive:
-            metadata = archive.metadata() or {}
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 (not a dict)
-        if (metadata.get("format"), metadata.get("version")) != (_FORMAT, _VERSION):
-            raise ValueError(f"format is {metadata.get('format')!r} version {metadata.get('version')!r}")
-        network.load_state_dict(tensors)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(
-            "weights_corrupt", f"{path} is no {_FORMAT} weights file: {reason}", field="weights"
-        ) from error
-    return _fused(network.eval().requires_grad_(False))
+    return read_weights(path, _KIND, _network)
 
 
 def save_matte(network: MatteNet, path: Path) -> None:
     """Write the network in float16, atomically. Raises `OSError` when that cannot be done."""
-    tensors = {
-        name: value.detach().half().contiguous() if value.is_floating_point() else value
-        for name, value in network.state_dict().items()
-    }
-    metadata = {"format": _FORMAT, "version": _VERSION, "licence": "Apache-2.0"}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata=metadata)
-    partial.chmod(0o644)  # the library writes a file that its owner alone can read
-    partial.replace(path)
+    write_weights(halved(network), path, _KIND)
+
+
+def _network(tensors: dict[str, Any], metadata: dict[str, str]) -> MatteNet:
+    network = MatteNet()
+    network.load_state_dict(tensors)
+    return _fused(network.eval().requires_grad_(False))
 
 
 def _fused(network: MatteNet) -> MatteNet:

@@ -16,10 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from streamgen.errors import WeightsError
+from streamgen.models.embedded_weights import Arrays, read_weights, write_weights
 from streamgen.models.phrasebook import normalise, unspaced
 
 __all__ = ["BUCKETS", "WIDTH", "Features", "Floats", "TextNetwork", "features", "load_tensors", "save_tensors", "words"]
@@ -30,8 +28,7 @@ WIDTH = 96
 """Length of a vector."""
 _MAX_TOKENS = 64
 _MAX_LETTERS = 32
-_FORMAT = "streamgen.prompts"
-_VERSION = "1"
+_KIND = ("streamgen.prompts", "1")
 
 Floats = NDArray[np.float32]
 
@@ -112,7 +109,7 @@ class TextNetwork:
             [H] and "down" [96, H], all float16.
     """
 
-    def __init__(self, tensors: dict[str, NDArray[np.generic]]) -> None:
+    def __init__(self, tensors: Arrays) -> None:
         self._table = np.asarray(tensors["table"], np.int8)
         self._scale = tensors["scale"].astype(np.float32)
         self._query, self._up, self._up_bias, self._down = (
@@ -137,33 +134,19 @@ class TextNetwork:
         return point / max(float(np.linalg.norm(point)), 1e-6)
 
 
-def load_tensors(path: Path) -> tuple[dict[str, NDArray[np.generic]], list[str]]:
+def load_tensors(path: Path) -> tuple[Arrays, list[str]]:
     """Read a weights file made by `save_tensors`: its tensors, and the names of the styles that it knows.
 
     Raises:
         WeightsError: `weights_missing` when there is no such file, `weights_corrupt` when it is not such a file.
     """
-    if not path.is_file():
-        raise WeightsError("weights_missing", f"no weights file at {path}", field="weights")
-    try:
-        with safe_open(path, framework="np") as archive:
-            metadata = archive.metadata() or {}
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 (not a dict)
-        if (metadata.get("format"), metadata.get("version")) != (_FORMAT, _VERSION):
-            raise ValueError(f"format is {metadata.get('format')!r} version {metadata.get('version')!r}")
-        styles = [str(name) for name in json.loads(metadata["styles"])]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(
-            "weights_corrupt", f"{path} is no {_FORMAT} weights file: {reason}", field="weights"
-        ) from error
-    return tensors, styles
+    return read_weights(path, _KIND, lambda tensors, metadata: (tensors, _names(metadata)), framework="np")
 
 
-def save_tensors(tensors: dict[str, NDArray[np.generic]], styles: list[str], path: Path) -> None:
+def save_tensors(tensors: Arrays, styles: list[str], path: Path) -> None:
     """Write tensors and style names, atomically. Raises `OSError` when that cannot be done."""
-    metadata = {"format": _FORMAT, "version": _VERSION, "licence": "Apache-2.0", "styles": json.dumps(styles)}
-    partial = path.with_suffix(".partial")
-    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, partial, metadata=metadata)
-    partial.chmod(0o644)  # the library writes a file that its owner alone can read
-    partial.replace(path)
+    write_weights(tensors, path, _KIND, styles=json.dumps(styles))
+
+
+def _names(metadata: dict[str, str]) -> list[str]:
+    return [str(name) for name in json.loads(metadata["styles"])]

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from streamgen.config import ModelSpec
 from streamgen.models.base import Conditioning, Model
+from streamgen.models.int8_graph import find_graph
 from streamgen.models.prompt_encoder import PromptEncoder
 from streamgen.models.schedules import TrigFlowSchedule
 from streamgen.models.tiny_unet import TinyUNet
-from streamgen.models.tiny_weights import load_network, quantised_graph
+from streamgen.models.tiny_weights import load_network
 from streamgen.models.user_styles import StyleFolder, core_identity
 from streamgen.settings import Reading, StreamSettings
 
@@ -54,8 +55,7 @@ class TinyModel(Model):
         """Read `spec.weights`, or the packaged file. Raises WeightsError: `weights_missing`, `weights_corrupt`."""
         weights = spec.weights or cls.default_weights
         network, styles = load_network(weights)
-        graph = quantised_graph(weights)
-        network.quantised = graph if graph.is_file() else None
+        network.quantised = find_graph(weights, network)
         return cls(spec, network.to(spec.device), styles)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:

@@ -8,22 +8,19 @@ the picture enters the result as one more convolution and is never enlarged by i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from streamgen.errors import WeightsError
+from streamgen.models.embedded_weights import halved, read_weights, write_weights
 
 __all__ = ["DEFAULT_WEIGHTS", "FACTOR", "Upscaler", "load_upscaler", "save_upscaler"]
 
 FACTOR = 2
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "upscaler.safetensors"
-_FORMAT = "streamgen.upscaler"
-_VERSION = "1"
+_KIND = ("streamgen.upscaler", "1")
 _CELL = 2
 _SUBPIXELS = _CELL * FACTOR
 _CHANNELS = 32
@@ -89,28 +86,15 @@ def load_upscaler(path: Path = DEFAULT_WEIGHTS) -> Upscaler:
         WeightsError: `weights_missing` when there is no such file, `weights_corrupt` when it is not a safetensors
             file of this network.
     """
-    if not path.is_file():
-        raise WeightsError("weights_missing", f"no weights file at {path}", field="weights")
-    try:
-        with safe_open(path, framework="pt") as archive:
-            metadata = archive.metadata() or {}
-            tensors = {name: archive.get_tensor(name).float() for name in archive.keys()}  # noqa: SIM118 (not a dict)
-        if (metadata.get("format"), metadata.get("version")) != (_FORMAT, _VERSION):
-            raise ValueError(f"format is {metadata.get('format')!r} version {metadata.get('version')!r}")
-        network = Upscaler()
-        network.load_state_dict(tensors)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(
-            "weights_corrupt", f"{path} is no {_FORMAT} weights file: {reason}", field="weights"
-        ) from error
-    return network.eval().requires_grad_(False)
+    return read_weights(path, _KIND, _network)
 
 
 def save_upscaler(network: Upscaler, path: Path) -> None:
     """Write the network in float16, atomically. Raises `OSError` when that cannot be done."""
-    tensors = {name: value.detach().half().contiguous() for name, value in network.state_dict().items()}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"format": _FORMAT, "version": _VERSION, "licence": "Apache-2.0"})
-    partial.chmod(0o644)  # the library writes a file that its owner alone can read
-    partial.replace(path)
+    write_weights(halved(network), path, _KIND)
+
+
+def _network(tensors: dict[str, Any], metadata: dict[str, str]) -> Upscaler:
+    network = Upscaler()
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False)

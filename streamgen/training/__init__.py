@@ -1,4 +1,4 @@
-"""How the embedded models are made: `streamgen train core | matte | upscaler | prompts | style`."""
+"""How the embedded models are made: `streamgen train core | matte | upscaler | prompts | style | int8`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ COURSES = {
     "upscaler": "the x2 upscaler",
     "prompts": "the prompt encoder",
     "style": "one more style, from a picture",
+    "int8": "the core in int8, for backends that run it",
 }
 """What can be trained, and what it is. `streamgen.training.NAME` has `add_arguments(parser)` and `run(args) -> int`."""
 

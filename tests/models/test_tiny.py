@@ -9,6 +9,7 @@ from torch import Tensor
 
 from streamgen.config import ModelSpec
 from streamgen.errors import WeightsError
+from streamgen.models.int8_graph import graph_file, write_graph
 from streamgen.models.schedules import TrigFlowSchedule
 from streamgen.models.tiny import TinyModel, evenly_spaced
 from streamgen.models.tiny_unet import STYLE_WIDTH, TinyUNet
@@ -125,6 +126,32 @@ def test_a_corrupt_file_is_refused(spoil: Callable[[Path], None], network: TinyU
         TinyModel.load(ModelSpec(weights=path))
     assert caught.value.code == "weights_corrupt"
     assert "\n" not in caught.value.message
+
+
+def test_an_int8_graph_is_used_beside_the_weights_it_was_made_of_and_no_others(
+    network: TinyUNet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = tmp_path / "tiny.safetensors"
+    save_network(network, NAMES, weights)
+    assert TinyModel.load(ModelSpec(weights=weights)).network.quantised is None
+    graph = write_graph(weights, network, lambda path: path.write_text("<net/>"))
+    assert TinyModel.load(ModelSpec(weights=weights)).network.quantised == graph == graph_file(weights)
+    save_network(network, ["a", "b", "c"], weights)
+    assert TinyModel.load(ModelSpec(weights=weights)).network.quantised == graph
+    assert not caplog.records
+    save_network(TinyUNet(styles=len(NAMES)), NAMES, weights)
+    assert TinyModel.load(ModelSpec(weights=weights)).network.quantised is None
+    assert "is not of these weights" in caplog.text
+
+
+@pytest.mark.parametrize("note", [None, "{", "[]", '{"other": 1}'])
+def test_an_int8_graph_that_nobody_vouches_for_is_left_out(note: str | None, network: TinyUNet, tmp_path: Path) -> None:
+    weights = tmp_path / "tiny.safetensors"
+    save_network(network, NAMES, weights)
+    graph_file(weights).write_text("<net/>")
+    if note is not None:
+        graph_file(weights).with_suffix(".json").write_text(note)
+    assert TinyModel.load(ModelSpec(weights=weights)).network.quantised is None
 
 
 def test_a_prompt_is_the_weighted_sum_of_style_vectors(model: TinyModel) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +20,13 @@ from streamgen.frames import Frame, Pixels
 from streamgen.models.tiny import TinyModel
 from streamgen.models.tiny_unet import STYLE_WIDTH, TinyUNet
 from streamgen.models.user_styles import (
-    StyleFolder,
     UserStyle,
     check_name,
     core_identity,
+    files_of,
     load_style,
     save_style,
+    write_style,
 )
 from streamgen.settings import FrameFormat, StreamSettings
 
@@ -68,7 +67,24 @@ def test_a_name_is_stored_in_lower_case_without_needless_spaces(written: str, st
 
 
 @pytest.mark.parametrize(
-    "name", ["", "   ", "a" * 41, "../up", "a/b", "a\\b", ".hidden", "-o", "a:b", "a,b", "con", "a\0b", "*", "(a:1.2)"]
+    "name",
+    [
+        "",
+        "   ",
+        "a" * 41,
+        "../up",
+        "a/b",
+        "a\\b",
+        ".hidden",
+        "-o",
+        "a:b",
+        "a,b",
+        "con",
+        "a\0b",
+        "*",
+        "(a:1.2)",
+        "\u037a",
+    ],
 )
 def test_a_name_that_no_file_or_prompt_could_have_is_refused(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -80,6 +96,13 @@ def test_a_name_that_a_built_in_style_has_is_taken() -> None:
     with pytest.raises(ConfigError, match="built-in style named 'pencil'") as caught:
         check_name("Pencil", BUILT_IN)
     assert (caught.value.code, caught.value.field) == ("name_taken", "name")
+
+
+@pytest.mark.parametrize("written", ["van-gogh", "Van_Gogh", "van  gogh", "ván gogh"])
+def test_a_name_that_a_prompt_reads_as_a_built_in_style_is_taken(written: str) -> None:
+    with pytest.raises(ConfigError, match="built-in style named 'van gogh'") as caught:
+        check_name(written, ["van gogh"])
+    assert caught.value.code == "name_taken"
 
 
 # --------------------------------------------------------------------------------------------------------------- files
@@ -122,8 +145,47 @@ def not_finite(path: Path) -> None:
     save_style(style(level=float("nan")), path.parent)
 
 
+def out_of_range(path: Path) -> None:
+    save_style(style(level=-101.0), path.parent)
+
+
+def talkative(path: Path) -> None:
+    save_style(style(prompt="a" * 501), path.parent)
+
+
+def of_no_core(path: Path) -> None:
+    save_style(style(core="two\nlines"), path.parent)
+
+
+def complex_numbers(path: Path) -> None:
+    write_tensor(path, torch.zeros(STYLE_WIDTH, dtype=torch.complex64))
+
+
+def whole_numbers(path: Path) -> None:
+    write_tensor(path, torch.zeros(STYLE_WIDTH, dtype=torch.int8))
+
+
+def write_tensor(path: Path, tensor: torch.Tensor) -> None:
+    metadata = {"format": "streamgen.style", "version": "1", "name": "my aunt", "prompt": "", "core": CORE}
+    save_file({"style": tensor}, path, metadata)
+
+
 @pytest.mark.parametrize(
-    "spoil", [truncated, empty, huge, of_another_format, without_a_name, of_another_width, not_finite]
+    "spoil",
+    [
+        truncated,
+        empty,
+        huge,
+        of_another_format,
+        without_a_name,
+        of_another_width,
+        not_finite,
+        out_of_range,
+        talkative,
+        of_no_core,
+        complex_numbers,
+        whole_numbers,
+    ],
 )
 def test_a_file_that_is_no_style_is_refused(spoil: Callable[[Path], None], tmp_path: Path) -> None:
     path = save_style(style(), tmp_path)
@@ -134,64 +196,22 @@ def test_a_file_that_is_no_style_is_refused(spoil: Callable[[Path], None], tmp_p
     assert "\n" not in caught.value.message
 
 
+def test_a_style_is_found_by_the_name_in_its_file(tmp_path: Path) -> None:
+    write_style(style("my aunt"), tmp_path / "zz.safetensors")
+    write_style(style("other"), tmp_path / "my aunt.safetensors")
+    (tmp_path / "my-aunt.safetensors").write_bytes(b"broken")
+    (tmp_path / "my_aunt.safetensors").mkdir()
+    found = files_of(tmp_path, "My-Aunt")
+    assert [path.name for path in found] == ["my-aunt.safetensors", "zz.safetensors"]
+    assert [held and held.name for held in found.values()] == [None, "my aunt"]
+    assert files_of(tmp_path / "nowhere", "my aunt") == {}
+
+
 def test_a_core_is_known_by_its_weights_and_not_by_its_styles(network: TinyUNet) -> None:
     more = TinyUNet(5)
     more.load_state_dict({**network.state_dict(), "styles": more.styles})
     assert core_identity(more) == core_identity(network)
     assert core_identity(TinyUNet(2)) != core_identity(network)
-
-
-# -------------------------------------------------------------------------------------------------------------- folder
-
-
-def test_a_folder_is_read_again_only_when_something_changed(tmp_path: Path) -> None:
-    folder = StyleFolder(tmp_path, CORE, BUILT_IN)
-    assert folder.styles == ()
-    assert not folder.refresh()
-    path = save_style(style(), tmp_path)
-    assert folder.refresh()
-    assert [one.name for one in folder.styles] == ["my aunt"]
-    assert not folder.refresh()
-    save_style(style(level=0.25), tmp_path)
-    os.utime(path, ns=(1, 1))
-    assert folder.refresh()
-    assert float(folder.styles[0].vector[0]) == 0.25
-    path.unlink()
-    assert folder.refresh()
-    assert folder.styles == ()
-
-
-def test_a_folder_that_is_not_there_yet_has_no_styles(tmp_path: Path) -> None:
-    folder = StyleFolder(tmp_path / "later", CORE, BUILT_IN)
-    assert not folder.refresh()
-    save_style(style(), tmp_path / "later")
-    assert folder.refresh()
-
-
-def test_what_cannot_be_used_is_left_out_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    save_style(style("good"), tmp_path)
-    save_style(style("old", core="another"), tmp_path)
-    save_style(style("pencil"), tmp_path)
-    save_style(style("good"), tmp_path).rename(tmp_path / "zz.safetensors")
-    save_style(style("good"), tmp_path)
-    (tmp_path / "broken.safetensors").write_bytes(b"no")
-    (tmp_path / "notes.txt").write_text("not looked at")
-    with caplog.at_level(logging.WARNING):
-        folder = StyleFolder(tmp_path, CORE, BUILT_IN)
-    assert [one.name for one in folder.styles] == ["good"]
-    codes = {file: error.code for file, error in folder.left_out.items()}
-    assert codes == {
-        "broken.safetensors": "style_corrupt",
-        "old.safetensors": "style_of_another_core",
-        "pencil.safetensors": "name_taken",
-        "zz.safetensors": "name_taken",
-    }
-    assert len(caplog.records) == 4
-    assert "the style old is left out: it was trained for the model another, and this is c0ffee" in caplog.text
-    caplog.clear()
-    save_style(style("better"), tmp_path)
-    assert folder.refresh()
-    assert not caplog.records
 
 
 # --------------------------------------------------------------------------------------------------------------- model

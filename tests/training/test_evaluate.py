@@ -29,7 +29,7 @@ from streamgen.training.core.recipe import STYLES, Style
 from streamgen.training.core.sampling import render
 from streamgen.training.core.scores import STRENGTHS, Renderings, Score, look_at_each, score
 from streamgen.training.core.steadiness import steadiness
-from streamgen.training.core.temporal import flicker, mixed, motions, sensor_noise, wobble
+from streamgen.training.core.temporal import Motion, Wobble, flicker, mixed, motions, sensor_noise, wobble
 from streamgen.training.data import Pixels, to_pixels, to_tensor
 from streamgen.training.features import JudgeFeatures
 from streamgen.training.report.asked import ASKED, verdicts
@@ -198,6 +198,15 @@ def test_pictures_that_move_with_the_scene_are_steadier_than_those_that_boil() -
     assert wobble(frames, moved).mean < 0.3 * wobble(boiling, moved).mean
     assert wobble(frames, moved).mean < 0.3 * wobble(still, moved).mean
     assert wobble(boiling, moved).square > wobble(frames, moved).square
+
+
+def test_where_no_pixel_is_seen_twice_nothing_wobbles() -> None:
+    frames = panning(3)
+    cut, kept = (
+        Motion(motion.places, motion.seen & seen) for motion, seen in zip(motions(frames), (False, True), strict=True)
+    )
+    assert wobble(frames[:2], [cut]) == Wobble(0.0, 0.0)
+    assert wobble(frames, [cut, kept]) == wobble(frames[1:], [kept])
 
 
 def test_what_comes_into_view_is_not_counted() -> None:

@@ -19,6 +19,7 @@ from streamgen.training.prompts.heldout import DEV, OUTSIDE_DEV, OUTSIDE_TEST, T
 from streamgen.training.prompts.looks import MARKS, SCENES
 from streamgen.training.prompts.network import TextLearner, export
 from streamgen.training.prompts.phrasebook import STYLES, everyday, fragments, listed, phrasebook
+from streamgen.training.prompts.teacher import embed_once
 
 
 class Telling:
@@ -103,14 +104,32 @@ def test_training_writes_weights_that_the_encoder_reads_and_can_be_resumed(tmp_p
     assert PromptEncoder.load(tmp_path / "prompts.safetensors").styles == STYLES
 
 
-def test_missing_teachers_and_checkpoints_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_teachers_and_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="pip install") as missing:
         prompts.run(arguments(tmp_path))
     assert missing.value.code == "data_missing"
-    monkeypatch.setattr("streamgen.training.prompts.command.make_lessons", lambda *_: None)
     with pytest.raises(ConfigError) as unstarted:
         prompts.run(arguments(tmp_path, "--resume"))
     assert unstarted.value.code == "checkpoint_missing"
+
+
+def test_what_an_encoder_said_is_kept_when_it_fails_and_its_error_is_told(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.npz"
+
+    def embed(texts: Sequence[str]) -> Floats:
+        if "fails" in texts:
+            raise MemoryError("too much")
+        return np.ones((len(texts), 2), np.float32)
+
+    with pytest.raises(MemoryError, match="too much"):
+        embed_once(embed, ["fails"], kept)
+    assert not kept.exists()
+    embed_once(embed, ["one"], kept)
+    before = kept.read_bytes()
+    with pytest.raises(MemoryError, match="too much"):
+        embed_once(embed, ["one", "fails"], kept)
+    assert kept.read_bytes() == before
+    assert embed_once(embed, ["one"], kept).shape == (1, 2)
 
 
 @pytest.mark.usefixtures("quick")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import struct
-import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,7 @@ import torch
 from PIL import Image
 
 import streamgen.training as training
-from streamgen.errors import BackendUnavailable, ConfigError, MediaError, WeightsError
+from streamgen.errors import BackendUnavailable, ConfigError, WeightsError
 from streamgen.frames import Pixels
 from streamgen.models.tiny_unet import TinyUNet
 from streamgen.models.tiny_weights import save_network
@@ -22,12 +19,11 @@ from streamgen.models.user_styles import core_identity, load_style
 from streamgen.training import data
 from streamgen.training.features import PACKAGED, Features
 from streamgen.training.losses import grams
-from streamgen.training.painting import looked_at, painting_grams, painting_loss
+from streamgen.training.painting import painting_grams, painting_loss
 from streamgen.training.style import command, loop, painting_file, scenes, sources
 from streamgen.training.style.loop import Lesson, Plan, new_run, train_step
-from streamgen.training.style.painting_file import height_for, read_painting
 from streamgen.training.style.scenes import scene
-from streamgen.training.style.sources import Folder, Scenes
+from streamgen.training.style.sources import Scenes
 from streamgen.training.style.start import find_start
 
 SIZE = 64
@@ -123,6 +119,114 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(
     torch.testing.assert_close(load_style(file).vector, whole)
 
 
+def written(tmp_path: Path) -> dict[str, bytes]:
+    """Everything in the data folder, by its path there."""
+    folder = tmp_path / "data"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("again", ["--replace", "--resume"])
+def test_a_run_that_is_interrupted_before_its_first_step_overwrites_nothing(
+    painting: Path, core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    def stop(run: loop.Run, lesson: Lesson, plan: Plan) -> None:
+        raise KeyboardInterrupt
+
+    train(painting, core, "--steps", 1)
+    before = written(tmp_path)
+    monkeypatch.setattr(command, "train_step", stop)
+    assert train(painting, core, "--steps", 3, again) == 130
+    assert written(tmp_path) == before
+
+
+@pytest.mark.parametrize("level", [float("nan"), 1000.0])
+def test_a_run_that_diverges_stops_and_leaves_what_was_good(
+    painting: Path, core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: float
+) -> None:
+    train(painting, core, "--steps", 1)
+    before = written(tmp_path)
+
+    def judge(lesson: Lesson, picture: torch.Tensor, clean: torch.Tensor, shift: tuple[int, int]) -> torch.Tensor:
+        return picture.mean() * level
+
+    if level > 100:
+        monkeypatch.setattr(loop, "_PEAK_RATE", 1e5)
+    monkeypatch.setattr(loop, "_judge", judge)
+    with pytest.raises(ConfigError, match="diverged at step 2") as caught:
+        train(painting, core, "--steps", 4, "--resume")
+    assert caught.value.code == "training_diverged"
+    assert written(tmp_path) == before
+
+
+def test_an_interruption_amid_a_step_that_diverged_saves_nothing(
+    painting: Path, core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(painting, core, "--steps", 1)
+    before = written(tmp_path)
+
+    def stop_amid(run: loop.Run, lesson: Lesson, plan: Plan) -> None:
+        run.average.value.data.fill_(float("nan"))
+        run.step += 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "train_step", stop_amid)
+    with pytest.raises(ConfigError) as caught:
+        train(painting, core, "--steps", 4, "--replace")
+    assert caught.value.code == "training_diverged"
+    assert written(tmp_path) == before
+
+
+def test_a_style_that_is_gone_on_with_keeps_its_prompt_unless_another_is_given(
+    painting: Path, core: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "data" / "styles" / "my aunt.safetensors"
+    train(painting, core, "--steps", 1, "--prompt", "stripes")
+    train(painting, core, "--steps", 2, "--resume")
+    assert load_style(file).prompt == "stripes"
+    train(painting, core, "--steps", 2, "--resume", "--prompt", "diagonals")
+    assert load_style(file).prompt == "diagonals"
+    train(painting, core, "--steps", 3, "--resume", "--prompt", "")
+    assert load_style(file).prompt == ""
+
+
+def test_a_style_is_its_name_whatever_its_file_is_called(painting: Path, core: Path, tmp_path: Path) -> None:
+    styles = tmp_path / "data" / "styles"
+    train(painting, core, "--steps", 1)
+    (styles / "my aunt.safetensors").rename(styles / "zz.safetensors")
+    with pytest.raises(ConfigError) as caught:
+        train(painting, core, "--steps", 1, "--name", "My-Aunt")
+    assert caught.value.code == "name_taken"
+    for again in ("--replace", "--resume"):
+        assert train(painting, core, "--steps", 1, "--name", "My-Aunt", again) == 0
+        assert [path.name for path in styles.glob("*.safetensors")] == ["zz.safetensors"]
+        assert load_style(styles / "zz.safetensors").name == "my aunt"
+    assert training.run(options("--remove", "my_aunt")) == 0
+    assert [path.name for path in styles.iterdir()] == ["my aunt.png"]
+    assert not (tmp_path / "data" / "training" / "my aunt").exists()
+
+
+def test_a_broken_file_does_not_hide_the_style_that_another_file_holds(
+    painting: Path, core: Path, tmp_path: Path
+) -> None:
+    styles = tmp_path / "data" / "styles"
+    train(painting, core, "--steps", 1, "--prompt", "stripes")
+    (styles / "my aunt.safetensors").rename(styles / "zz.safetensors")
+    (styles / "my aunt.safetensors").write_bytes(b"broken")
+    train(painting, core, "--steps", 2, "--resume")
+    assert load_style(styles / "zz.safetensors").prompt == "stripes"
+    training.run(options("--remove", "my aunt"))
+    assert not list(styles.glob("*.safetensors"))
+
+
+def test_a_file_that_holds_another_style_is_not_overwritten(painting: Path, core: Path, tmp_path: Path) -> None:
+    styles = tmp_path / "data" / "styles"
+    train(painting, core, "--steps", 1)
+    (styles / "my aunt.safetensors").rename(styles / "other.safetensors")
+    with pytest.raises(ConfigError, match="holds no style 'other': move it away") as caught:
+        train(painting, core, "--steps", 1, "--name", "other", "--replace")
+    assert caught.value.code == "name_taken"
+
+
 def test_a_checkpoint_of_another_task_is_not_resumed(painting: Path, core: Path, tmp_path: Path) -> None:
     train(painting, core, "--steps", 1)
     with pytest.raises(ConfigError) as caught:
@@ -161,6 +265,8 @@ def test_a_style_is_removed_with_all_that_belongs_to_it(painting: Path, core: Pa
         (["--style-weight", "0"], "invalid_arguments", "style_weight"),
         (["--minutes", "nan"], "invalid_arguments", "minutes"),
         (["--steps", "0"], "invalid_arguments", "steps"),
+        (["--seed", "-1"], "invalid_arguments", "seed"),
+        (["--threads", "-1"], "invalid_arguments", "threads"),
         (["--prompt", "a" * 501], "invalid_arguments", "prompt"),
         (["--photos", "nowhere"], "photos_missing", "photos"),
     ],
@@ -179,87 +285,6 @@ def test_a_device_that_is_not_there_is_named(painting: Path, core: Path) -> None
         train(painting, core, "--device", "cuda:63")
 
 
-# ------------------------------------------------------------------------------------------------------------ painting
-
-
-def refused(path: Path) -> tuple[str, str | None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(MediaError) as caught:
-            read_painting(path)
-    assert "\n" not in caught.value.message
-    return caught.value.code, caught.value.field
-
-
-def test_a_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
-    assert refused(tmp_path / "none.jpg") == ("picture_missing", "painting")
-    assert refused(tmp_path) == ("picture_missing", "painting")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"not a picture", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 500 500\n", b"<svg/>", b"\x89PNG\r\n"],
-)
-def test_what_is_no_picture_is_unreadable(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "x.png"
-    path.write_bytes(content)
-    assert refused(path) == ("picture_unreadable", "painting")
-
-
-def test_a_truncated_picture_is_unreadable(painting: Path) -> None:
-    painting.write_bytes(painting.read_bytes()[:-200])
-    assert refused(painting) == ("picture_unreadable", "painting")
-
-
-@pytest.mark.parametrize(
-    ("size", "code"),
-    [
-        ((127, 400), "picture_too_small"),
-        ((128, 900), "picture_too_long"),
-        ((11_000, 10_000), "picture_too_large"),
-        ((20_000, 20_000), "picture_too_large"),  # more than Pillow itself opens
-    ],
-)
-def test_a_picture_of_no_useful_size_is_refused_before_it_is_decoded(
-    tmp_path: Path, size: tuple[int, int], code: str
-) -> None:
-    path = tmp_path / "x.png"
-    header = b"IHDR" + struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
-    chunks = (header, b"IDAT" + zlib.compress(b""), b"IEND")
-    parts = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    assert refused(path) == (code, "painting")
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
-def test_a_picture_of_one_colour_is_refused(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / "x.png"
-    Image.new(mode, (200, 200)).save(path)
-    assert refused(path) == ("picture_flat", "painting")
-
-
-def test_a_picture_comes_upright_on_white_and_no_larger_than_is_of_use(tmp_path: Path) -> None:
-    path = tmp_path / "x.png"
-    seen = Image.fromarray(stripes(300, 150)).convert("RGBA")
-    seen.paste((0, 0, 0, 0), (0, 0, 150, 20))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    seen.save(path, exif=exif)
-    picture = read_painting(path)
-    assert picture.shape == (150, 300, 3)
-    assert (picture[:, -20:] == 255).all()
-    Image.fromarray(stripes(300, 2500)).resize((2500, 2100)).save(tmp_path / "large.png")
-    assert read_painting(tmp_path / "large.png").shape == (2048, 2438, 3)
-
-
-def test_strokes_of_tall_and_wide_pictures_come_out_alike() -> None:
-    wide, tall = stripes(300, 400), stripes(400, 300)
-    assert height_for(wide, 1.0) == 96
-    assert height_for(tall, 1.0) == 128
-    assert height_for(wide, 2.0) == 192
-    assert looked_at(tall, 128).shape == (1, 3, 128, 96)
-
-
 # ------------------------------------------------------------------------------------------------------------ learning
 
 
@@ -269,20 +294,6 @@ def test_made_pictures_are_all_different_and_the_same_for_the_same_seed() -> Non
     assert np.array_equal(first, scene(np.random.default_rng(1)))
     assert np.abs(first.astype(int) - scene(np.random.default_rng(2))).mean() > 10
     assert first.std() > 15
-
-
-def test_a_folder_of_pictures_is_searched_through_and_what_is_none_is_passed_over(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    Image.fromarray(stripes()).save(tmp_path / "deep" / "a.JPG")
-    Image.fromarray(stripes(40, 40)).save(tmp_path / "icon.png")
-    (tmp_path / "broken.png").write_bytes(b"no")
-    folder = Folder(tmp_path)
-    assert len(folder.shown(4)) == 1
-    assert folder.shown(4)[0].shape == (SIZE, SIZE, 3)
-    assert folder.draw(np.random.default_rng(0)).dtype == np.uint8
-    with pytest.raises(ConfigError) as caught:
-        Folder(tmp_path / "nowhere")
-    assert caught.value.code == "photos_missing"
 
 
 def test_the_packaged_features_hold_what_the_loss_needs_and_little_more() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +9,12 @@ import torch
 from torch import Tensor
 
 from streamgen.errors import ConfigError
-from streamgen.training.average import follow
-from streamgen.training.core.checkpoint import Run
 from streamgen.training.core.examples import Examples, draw_examples, goal_of, question
 from streamgen.training.core.recipe import STYLES
+from streamgen.training.core.state import CoreRun
 from streamgen.training.core.teachers import Teachers
 from streamgen.training.data import Photos
+from streamgen.training.descent import descend, running_mean
 from streamgen.training.features import Features
 from streamgen.training.losses import (
     grams,
@@ -25,9 +24,10 @@ from streamgen.training.losses import (
     temporal_distance,
     texture_distance,
 )
+from streamgen.training.plan import Plan
 from streamgen.training.schedule import ramp_and_cool
 
-__all__ = ["Lesson", "Plan", "School", "train_step"]
+__all__ = ["Lesson", "School", "rate", "train_step"]
 
 _BATCH = 5
 _TWINS = 2
@@ -35,27 +35,13 @@ _SIBLINGS = 1
 _TEMPORAL_WEIGHT = 0.8
 _SAMENESS_WEIGHT = 0.5
 _STROKES_VARY = 0.08
+_BALANCE = 0.8
+_LEAST_LOSS = 0.05
 _PEAK_RATE = 1.5e-3
 _GRADIENT_NORM = 1.0
-_LONGEST_STEP_S = 10.0
+_AVERAGE = 0.997
 _MEMORY = 0.98
 _CRISP = torch.tensor([float(style.crisp) for style in STYLES])
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """When to stop: after `steps` steps or `minutes` of training, whichever comes first."""
-
-    steps: int
-    minutes: float
-
-    def done(self, run: Run) -> float:
-        """The share of the plan that is behind the run; 1 or more when it is over."""
-        return max(run.step / self.steps, run.trained_s / 60 / self.minutes)
-
-    def rate(self, run: Run) -> float:
-        """Learning rate: a short ramp, a plateau, then a cosine down to almost nothing."""
-        return _PEAK_RATE * ramp_and_cool(run.step, self.done(run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +75,13 @@ class Lesson:
     sameness: float
 
 
-def train_step(run: Run, school: School, plan: Plan) -> Lesson:
+def rate(run: CoreRun, plan: Plan) -> float:
+    """Learning rate: a short ramp, a plateau, then a cosine down to almost nothing."""
+    return _PEAK_RATE * ramp_and_cool(run.step, plan.done(run))
+
+
+def train_step(run: CoreRun, school: School, plan: Plan) -> Lesson:
     """Draw one batch, take one optimiser step and update the averaged weights in place."""
-    began_s = time.monotonic()
     e = draw_examples(school.photos, school.teachers, run.random, _BATCH, _TWINS, _SIBLINGS)
     goal = goal_of(e)
     x_t = question(e, goal, run.average, run.average.styles)
@@ -102,11 +92,17 @@ def train_step(run: Run, school: School, plan: Plan) -> Lesson:
     temporal = temporal_distance(picture[:twins], picture[distinct : distinct + twins], e.shifts).mean()
     free = (1 - _CRISP[e.style[-e.siblings :]]) * e.strength[-e.siblings :, 0] * e.first[-e.siblings :]
     alike = (free * sameness(picture[: e.siblings], picture[-e.siblings :], _STROKES_VARY)).mean()
-    _descend(run, losses.mean() + _TEMPORAL_WEIGHT * temporal + _SAMENESS_WEIGHT * alike, plan.rate(run))
-    run.step += 1
-    # A process that was stopped and continued must not believe that it trained meanwhile.
-    run.trained_s += min(time.monotonic() - began_s, _LONGEST_STEP_S)
+    balanced = (_balance(run, e.style[judged]) * losses).mean()
+    loss = balanced + _TEMPORAL_WEIGHT * temporal + _SAMENESS_WEIGHT * alike
+    descend(run, loss, rate(run, plan), largest_norm=_GRADIENT_NORM, keep=_AVERAGE)
     return _remember(run, e, losses.detach(), float(temporal.detach()), float(alike.detach()))
+
+
+def _balance(run: CoreRun, style: Tensor) -> Tensor:
+    """What the loss of each row [B] counts: more in styles near the photo, which the others would drown."""
+    typical = sum(run.losses.values()) / max(1, len(run.losses))
+    means = torch.tensor([run.losses.get(STYLES[index].name, typical) for index in style.tolist()])
+    return (typical / means.clamp_min(_LEAST_LOSS)).pow(_BALANCE) if run.losses else torch.ones(len(style))
 
 
 def _packed(images: Tensor) -> Tensor:
@@ -122,18 +118,8 @@ def _judge(features: Features, picture: Tensor, goal: Tensor, crisp: Tensor) -> 
     return imitation_loss(picture, goal, texture, structure, crisp)
 
 
-def _descend(run: Run, loss: Tensor, rate: float) -> None:
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate * group["pace"]
-    run.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(run.network.parameters(), _GRADIENT_NORM)
-    run.optimizer.step()
-    follow(run.average, run.network, run.step)
-
-
-def _remember(run: Run, examples: Examples, losses: Tensor, temporal: float, alike: float) -> Lesson:
+def _remember(run: CoreRun, examples: Examples, losses: Tensor, temporal: float, alike: float) -> Lesson:
     seen = {STYLES[i].name: loss for i, loss in zip(examples.style.tolist(), losses.tolist(), strict=False)}
     for name, loss in seen.items():
-        run.losses[name] = _MEMORY * run.losses.get(name, loss) + (1 - _MEMORY) * loss
+        run.losses[name] = running_mean(run.losses.get(name), loss, _MEMORY)
     return Lesson(seen, temporal, alike)

@@ -104,7 +104,8 @@ def _all_grams(data: Path, features: Features) -> Taps:
     for name, beginning in PAINTINGS.items():
         file = next(iter(sorted((data / "paintings").glob(f"{beginning}*"))), None)
         if file is None:
-            raise ConfigError("data_missing", f"no painting {beginning}* for {name} in {data / 'paintings'}", field="data")
+            lacking = f"no painting {beginning}* for {name} in {data / 'paintings'}"
+            raise ConfigError("data_missing", lacking, field="data")
         grams.append(painting_grams(features, read_picture(file)))
     return {tap: torch.cat([gram[tap] for gram in grams]) for tap in grams[0]}
 

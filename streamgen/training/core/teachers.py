@@ -13,6 +13,7 @@ from streamgen.training.core.multistyle import MultiStyle
 from streamgen.training.core.painters import Painters
 from streamgen.training.core.recipe import Style
 from streamgen.training.data import to_pixels, to_tensor
+from streamgen.training.files import digest, write_whole
 
 __all__ = ["CLASSICAL", "Teachers"]
 
@@ -27,15 +28,20 @@ class Teachers:
     Args:
         data: folder with `teachers/multistyle26.npz`. Raises `FileNotFoundError` when it is missing.
         painters: file of the networks taught by paintings; while there is none, their styles are not `known`.
-        bank: folder where pictures by networks are kept, because they cost far more than reading them again.
+        bank: folder where pictures by networks are kept, because they cost far more than reading them again; by what
+            is in the network's file, so that another network of that name begins anew.
     """
 
     def __init__(self, data: Path, painters: Path, bank: Path | None = None) -> None:
-        self._network = MultiStyle(data / "teachers" / "multistyle26.npz")
+        multistyle = data / "teachers" / "multistyle26.npz"
+        self._network = MultiStyle(multistyle)
         self._painters = Painters.load(painters) if painters.is_file() else None
-        self._bank = bank
+        self._kept: dict[str, Path] = {}
         if bank is not None:
-            bank.mkdir(parents=True, exist_ok=True)
+            files = {"multistyle": multistyle, "painter": painters}
+            self._kept = {teacher: bank / digest(file) for teacher, file in files.items() if file.is_file()}
+            for folder in self._kept.values():
+                folder.mkdir(parents=True, exist_ok=True)
 
     def known(self, style: Style) -> bool:
         """Whether there is a teacher of the style."""
@@ -51,13 +57,13 @@ class Teachers:
         """
         if style.teacher == "classical":
             return CLASSICAL[style.key](photo)
-        if self._bank is None or name is None:
+        if style.teacher not in self._kept or name is None:
             return self._paint(photo, style)
-        file = self._bank / f"{style.key}-{name}.npy"
+        file = self._kept[style.teacher] / f"{style.key}-{name}.npy"
         if file.is_file():
             return np.asarray(np.load(file), np.uint8)
         picture = self._paint(photo, style)
-        np.save(file, picture)
+        write_whole(file, lambda opened: np.save(opened, picture))
         return picture
 
     def _paint(self, photo: Pixels, style: Style) -> Pixels:

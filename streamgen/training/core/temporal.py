@@ -57,13 +57,18 @@ def motions(frames: Sequence[Pixels]) -> list[Motion]:
 
 
 def wobble(pictures: Sequence[Pixels], moved: Sequence[Motion]) -> Wobble:
-    """Of pictures uint8 [H, W, 3] of frames whose motion is known: one more than motions."""
+    """Of pictures uint8 [H, W, 3] of frames whose motion is known: one more than motions.
+
+    A pair of which no pixel was to be seen in both, as at a cut, says nothing; where all are such, nothing wobbles.
+    """
     means, squares = [], []
     for (before, after), motion in zip(pairwise(pictures), moved, strict=True):
         difference = (after.astype(np.float32) - _fetched(before, motion.places))[motion.seen] / 255
+        if not difference.size:
+            continue
         means.append(float(np.abs(difference).mean()))
         squares.append(float(np.square(difference).mean()))
-    return Wobble(float(np.mean(means)), float(np.mean(squares)))
+    return Wobble(float(np.mean(means)), float(np.mean(squares))) if means else Wobble(0.0, 0.0)
 
 
 def sensor_noise(scene: Pixels, draws: int) -> list[Pixels]:

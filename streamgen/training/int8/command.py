@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from streamgen.backends.openvino import quiet_openvino
 from streamgen.backends.quantise import psnr_db
+from streamgen.models.int8_graph import write_graph
+from streamgen.models.tiny import TinyModel
 from streamgen.models.tiny_unet import TinyUNet
-from streamgen.models.tiny_weights import load_network, quantised_graph
+from streamgen.models.tiny_weights import load_network
 from streamgen.training.data import Photos, centre_crop, read_picture, to_tensor
 
 __all__ = ["quantise"]
@@ -27,29 +30,34 @@ _HELD_OUT = 6
 
 def quantise(args: argparse.Namespace) -> int:
     """Do what `streamgen train int8` promises."""
+    nncf = _nncf()
     torch.set_num_threads(args.threads)
-    network, names = load_network(args.weights)
+    weights = args.weights or TinyModel.default_weights
+    network, names = load_network(weights)
     random = np.random.default_rng(0)
     photos = Photos(args.data, "train")
     samples = [_inputs(network, random, to_tensor([photos.draw(random)])) for _ in range(args.photos)]
-    path = quantised_graph(args.weights)
-    quiet_openvino().save_model(_quantised(network, samples), path, compress_to_fp16=True)
+    graph = _quantised(nncf, network, samples)
+    path = write_graph(weights, network, lambda to: quiet_openvino().save_model(graph, to, compress_to_fp16=True))
     return _report(network, names, path, args.data)
 
 
-def _quantised(network: TinyUNet, samples: Sequence[tuple[Tensor, ...]]) -> Any:
-    """The network as an int8 graph for pictures of any size."""
-    openvino = quiet_openvino()  # before NNCF, which imports it too
-    import nncf
+def _nncf() -> Any:
+    """The package, which no other command needs: it is asked for before there is anything to lose."""
+    quiet_openvino()  # before NNCF, which imports it too
+    return import_module("nncf")
 
-    graph = openvino.convert_model(network, example_input=samples[0])
+
+def _quantised(nncf: Any, network: TinyUNet, samples: Sequence[tuple[Tensor, ...]]) -> Any:
+    """The network as an int8 graph for pictures of any size."""
+    graph = quiet_openvino().convert_model(network, example_input=samples[0])
     return nncf.quantize(
         graph,
         nncf.Dataset(samples, lambda inputs: [tensor.numpy() for tensor in inputs]),
         subset_size=len(samples),
         preset=nncf.QuantizationPreset.MIXED,
-        # Noise reaches to 4 and the source to 1: one scale for both would cost the source two bits. The last layers make
-        # the picture itself, and few numbers steer every normalisation.
+        # Noise reaches to 4 and the source to 1: one scale for both would cost the source two bits. The last layers
+        # make the picture itself, and few numbers steer every normalisation.
         ignored_scope=nncf.IgnoredScope(
             patterns=[".*stem.*", ".*head.*", ".*full.*", ".*state.*", ".*gain.*", ".*offset.*"], validate=False
         ),

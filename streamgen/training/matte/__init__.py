@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from streamgen.training.options import add_run_options
+
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `streamgen train matte`."""
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with photos.csv, photos/, clips/ and features/"
+    add_run_options(
+        parser,
+        data="folder with photos.csv, photos/, clips/ and features/",
+        out=Path("runs/matte"),
+        steps=20_000,
+        minutes=45.0,
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/matte"), help="checkpoint, previews and weights go here")
-    parser.add_argument("--steps", type=int, default=20_000, help="stop after this many steps")
-    parser.add_argument("--minutes", type=float, default=45.0, help="stop after this many minutes of training")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same examples")
-    parser.add_argument("--threads", type=int, default=2, help="threads of the CPU")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
 
 
 def run(args: argparse.Namespace) -> int:

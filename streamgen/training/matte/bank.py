@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgen.training.data import Pixels, read_picture
+from streamgen.training.files import write_whole
 from streamgen.training.matte.footage import clips, empty_photos, face_photos, frames, other_photos
 from streamgen.training.matte.teacher import TEACHER, Teacher, squeezed
 
@@ -47,13 +48,16 @@ class Bank:
 
 
 def open_bank(data: Path, folder: Path, seed: int = 0, composites: int = _COMPOSITES) -> Bank:
-    """The bank in `folder`, made of the data folder where it is missing. Raises `ConfigError` when data is missing."""
-    pictures, mattes = folder / "pictures.npy", folder / "mattes.npy"
+    """The bank in `folder` of that seed and size, made of the data folder where it is missing.
+
+    Raises `ConfigError` when data is missing.
+    """
+    pictures, mattes = (folder / f"{kind}-{seed}-{composites}.npy" for kind in ("pictures", "mattes"))
     if not mattes.is_file():  # written last
         folder.mkdir(parents=True, exist_ok=True)
         examples = list(make_bank(data, Teacher(data / TEACHER), np.random.default_rng(seed), composites))
-        np.save(pictures, np.stack([picture for picture, _ in examples]))
-        np.save(mattes, np.stack([matte for _, matte in examples]))
+        write_whole(pictures, lambda file: np.save(file, np.stack([picture for picture, _ in examples])))
+        write_whole(mattes, lambda file: np.save(file, np.stack([matte for _, matte in examples])))
     return Bank(np.load(pictures, mmap_mode="r"), np.load(mattes, mmap_mode="r"))
 
 

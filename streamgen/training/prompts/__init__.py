@@ -5,24 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from streamgen.training.options import add_run_options
+
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `streamgen train prompts`."""
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        help="folder with the two sentence encoders that teach; streamgen/training/prompts/teacher.py says how to "
-        "get them",
+    add_run_options(
+        parser,
+        data="folder with the two sentence encoders that teach; streamgen/training/prompts/teacher.py says how to get "
+        "them",
+        out=Path("runs/prompts"),
+        steps=6000,
+        minutes=20.0,
+        threads=1,
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/prompts"), help="checkpoint and weights go here")
-    parser.add_argument("--steps", type=int, default=6000, help="stop after this many steps")
-    parser.add_argument("--minutes", type=float, default=20.0, help="stop after this many minutes of training")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same phrasebook and batches")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the CPU")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
 
 
 def run(args: argparse.Namespace) -> int:

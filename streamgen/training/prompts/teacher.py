@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from streamgen.errors import ConfigError
 from streamgen.models.text_network import Floats
+from streamgen.training.files import write_whole
 
 __all__ = ["Teacher", "embed_once"]
 
@@ -115,15 +116,16 @@ def embed_once(embed: Callable[[Sequence[str]], Floats], texts: Sequence[str], k
     if kept.is_file():
         with np.load(kept) as file:
             known = dict(zip(map(str, file["texts"]), file["points"], strict=True))
-    lacking = sorted(
-        {*texts} - {*known}, key=lambda text: (len(text), text)
-    )  # a batch costs what its longest text costs
+    # A batch costs what its longest text costs.
+    lacking = sorted({*texts} - {*known}, key=lambda text: (len(text), text))
+    found = len(known)
     try:
         for batch in _batches(lacking):
             known.update(zip(batch, embed(batch).astype(np.float16), strict=True))
     finally:
-        if lacking:
-            np.savez(kept, texts=np.array(list(known)), points=np.stack(list(known.values())))
+        if len(known) > found:
+            asked, points = np.array(list(known)), np.stack(list(known.values()))
+            write_whole(kept, lambda file: np.savez(file, texts=asked, points=points))
     return np.stack([known[text] for text in texts]).astype(np.float32)
 
 

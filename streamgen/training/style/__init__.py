@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `streamgen train style`."""
     parser.add_argument("painting", type=Path, nargs="?", metavar="PAINTING", help="the picture whose style it is")
     parser.add_argument("--name", default="", help="what a prompt calls the style")
-    parser.add_argument("--prompt", default="", help="words that ask for it too, such as 'my aunt's watercolours'")
+    parser.add_argument("--prompt", help="words that ask for it too, such as 'my aunt's watercolours'")
     parser.add_argument("--photos", type=Path, metavar="FOLDER", help="pictures to learn on, such as frames of yours")
     parser.add_argument("--scale", type=float, default=1.0, help="how large the strokes become, 0.5 to 2 (default: 1)")
     parser.add_argument(
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Train or remove as the options say; 0 when done, 130 when it was interrupted (the checkpoint is written).
 
     Raises:
-        ConfigError: an option, the name, the folder of photos or the checkpoint cannot be used.
+        ConfigError: an option, the name, the folder of photos or the checkpoint cannot be used, or the run diverged.
         MediaError: the picture cannot be used.
         WeightsError: the core cannot be read, or there is no style to remove.
     """

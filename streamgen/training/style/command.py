@@ -16,11 +16,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 
 from streamgen.errors import WeightsError
-from streamgen.models.user_styles import check_name, save_style
+from streamgen.models.user_styles import check_name, files_of, write_style
 from streamgen.training.data import centre_crop, to_pixels, to_tensor
 from streamgen.training.sheet import save_sheet
-from streamgen.training.style.job import Job, open_job, places
-from streamgen.training.style.loop import Plan, Run, load_checkpoint, new_run, save_checkpoint, train_step
+from streamgen.training.style.checkpoint import load_checkpoint, save_checkpoint
+from streamgen.training.style.job import Job, Places, check_options, open_job, training_folder, users_folder
+from streamgen.training.style.loop import Plan, Run, check_sound, new_run, train_step
 from streamgen.training.style.render import paint
 from streamgen.training.style.start import find_start
 
@@ -34,6 +35,7 @@ _PREVIEWED = 4
 
 def train(args: argparse.Namespace) -> int:
     """Run the options of `streamgen.training.style.add_arguments`; 0 when completed, 130 when interrupted."""
+    check_options(args)
     if args.threads:
         torch.set_num_threads(args.threads)
     cv2.setNumThreads(1)
@@ -43,13 +45,17 @@ def train(args: argparse.Namespace) -> int:
     run = _resumed(job, args.seed) if args.resume else _begun(job, args.seed, console)
     # A service manager or container stops a run politely; that must not cost it the last minutes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    began_at = run.step
     try:
         _run_plan(run, job, Plan(args.steps, args.minutes), console)
     except KeyboardInterrupt:
-        console.print("interrupted: --resume goes on from here", soft_wrap=True)
+        if run.step == began_at:
+            console.print("interrupted before the first step: nothing was written", soft_wrap=True)
+        else:
+            _save(run, job)
+            console.print("interrupted: --resume goes on from here", soft_wrap=True)
         return 130
-    finally:
-        _save(run, job)
+    _save(run, job)
     console.print(f"the style {job.style.name!r} is at {job.places.style}", soft_wrap=True)
     return 0
 
@@ -61,14 +67,20 @@ def remove(name: str) -> int:
         ConfigError: ``invalid_name``.
         WeightsError: ``style_missing``.
     """
-    where = places(check_name(name))
-    if not where.style.is_file():
-        raise WeightsError("style_missing", f"no style at {where.style}", field="remove")
+    wanted, folder = check_name(name), users_folder()
+    held = files_of(folder, wanted)
+    if not held:
+        raise WeightsError("style_missing", f"no style {wanted!r} in {folder}", field="remove")
+    for path, style in held.items():
+        _remove(Places(path, training_folder(wanted if style is None else style.name)))
+    return 0
+
+
+def _remove(where: Places) -> None:
     for file in (where.style, where.sheet, *where.kept.glob("preview-*.png"), where.checkpoint):
         file.unlink(missing_ok=True)
     if where.kept.is_dir() and not any(where.kept.iterdir()):
         where.kept.rmdir()
-    return 0
 
 
 def _begun(job: Job, seed: int, console: Console) -> Run:
@@ -111,8 +123,9 @@ def _run_plan(run: Run, job: Job, plan: Plan, console: Console) -> None:
 
 def _save(run: Run, job: Job) -> None:
     """Write the checkpoint, and the style as it is: in a server that runs it can be watched coming along."""
+    check_sound(run)  # an interruption can come before `train_step` looks
     save_checkpoint(run, job.places.checkpoint)
-    save_style(replace(job.style, vector=run.vector), job.places.style.parent)
+    write_style(replace(job.style, vector=run.vector), job.places.style)
     _preview(run, job, job.places.sheet)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 
 from streamgen.errors import ConfigError
 from streamgen.models.tiny_unet import TinyUNet
+from streamgen.models.user_styles import within_range
 from streamgen.training.average import follow
 from streamgen.training.data import to_tensor
 from streamgen.training.features import Features
@@ -23,7 +22,7 @@ from streamgen.training.schedule import ramp_and_cool
 from streamgen.training.style.render import paint
 from streamgen.training.style.sources import Sources
 
-__all__ = ["Lesson", "Plan", "Run", "load_checkpoint", "new_run", "save_checkpoint", "train_step"]
+__all__ = ["Lesson", "Plan", "Run", "check_sound", "new_run", "train_step"]
 
 _BATCH = 3
 _CROP = 192
@@ -119,6 +118,9 @@ def train_step(run: Run, lesson: Lesson, plan: Plan) -> None:
 
     The last row is a twin of the first: the next frame of the same video, moved by up to two pixels, in other light,
     with new sensor noise and the same z.
+
+    Raises:
+        ConfigError: ``training_diverged``; the run cannot be used any more.
     """
     began_s = time.monotonic()
     device = run.learning.value.device
@@ -146,6 +148,16 @@ def train_step(run: Run, lesson: Lesson, plan: Plan) -> None:
     run.loss = value if run.loss is None else _MEMORY * run.loss + (1 - _MEMORY) * value
     # A process that was stopped and continued must not believe that it trained meanwhile.
     run.trained_s += min(time.monotonic() - began_s, _LONGEST_STEP_S)
+    check_sound(run)
+
+
+def check_sound(run: Run) -> None:
+    """Raises `ConfigError` ``training_diverged`` when the run has numbers that no style may have."""
+    learned = all(within_range(vector.value.detach()) for vector in (run.learning, run.average))
+    if not learned or (run.loss is not None and not math.isfinite(run.loss)):
+        fact = f"the training diverged at step {run.step}, with a loss of {run.loss}"
+        hint = "what was saved before stays; try another --seed or a lower --style-weight"
+        raise ConfigError("training_diverged", f"{fact}: {hint}", field="style_weight")
 
 
 def _judge(lesson: Lesson, picture: Tensor, clean: Tensor, shift: tuple[int, int]) -> Tensor:
@@ -155,46 +167,6 @@ def _judge(lesson: Lesson, picture: Tensor, clean: Tensor, shift: tuple[int, int
     painted = painting_loss(lesson.features, first, clean, wanted, lesson.style_weight).mean()
     steady = temporal_distance(picture[:1], picture[len(clean) :], [shift]).mean()
     return painted + _GRID_WEIGHT * grid_distance(first, clean).mean() + _TEMPORAL_WEIGHT * steady
-
-
-def save_checkpoint(run: Run, path: Path) -> None:
-    """Write the run, atomically. Raises `OSError` when that cannot be done."""
-    partial = path.with_suffix(".partial")
-    state = {
-        "task": run.task,
-        "learning": run.learning.state_dict(),
-        "average": run.average.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-        "random": json.dumps(run.random.bit_generator.state),
-        "step": run.step,
-        "trained_s": run.trained_s,
-        "loss": run.loss,
-    }
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-def load_checkpoint(run: Run, path: Path) -> None:
-    """Continue from a checkpoint.
-
-    Raises:
-        ConfigError: ``checkpoint_missing``; ``checkpoint_unusable`` when it is none, or one of another picture, core,
-            scale or weight.
-    """
-    if not path.is_file():
-        raise ConfigError("checkpoint_missing", f"no checkpoint to resume at {path}", field="resume")
-    try:
-        state = torch.load(path, weights_only=True, map_location=run.learning.value.device)
-        if state["task"] != run.task:
-            raise ValueError("another task")
-        run.learning.load_state_dict(state["learning"])
-        run.average.load_state_dict(state["average"])
-        run.optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
-        fact = "is no checkpoint of this picture with this core, --scale and --style-weight"
-        raise ConfigError("checkpoint_unusable", f"{path} {fact}", field="resume") from error
-    run.random.bit_generator.state = json.loads(state["random"])
-    run.step, run.trained_s, run.loss = state["step"], state["trained_s"], state["loss"]
 
 
 def _crop(photo: np.ndarray, random: np.random.Generator) -> np.ndarray:

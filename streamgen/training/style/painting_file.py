@@ -13,12 +13,15 @@ from streamgen.errors import MediaError
 from streamgen.training.data import Pixels
 from streamgen.training.painting import PAINTING_HEIGHT
 
-__all__ = ["height_for", "read_painting", "readable_formats"]
+__all__ = ["LONGEST_SHAPE", "MOST_PIXELS", "eight_bits", "height_for", "read_painting", "readable_formats"]
+
+MOST_PIXELS = 100_000_000
+"""Larger pictures are not decoded."""
+LONGEST_SHAPE = 6
+"""How many times as long as wide a picture may be."""
 
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 _SHORTEST = 128
-_MOST_PIXELS = 100_000_000
-_LONGEST_SHAPE = 6
 _USEFUL = 2048
 _SAMPLED = 512
 _FLAT = 2.0
@@ -41,9 +44,9 @@ def read_painting(path: Path) -> Pixels:
             with Image.open(path, formats=readable_formats()) as image:
                 _check_size(path, *image.size)
                 image.draft("RGB", (_USEFUL, _USEFUL))
-                picture = _flattened(ImageOps.exif_transpose(image))
+                picture = _flattened(eight_bits(ImageOps.exif_transpose(image)))
     except Image.DecompressionBombError as error:
-        raise _error("picture_too_large", f"{path} has more than {_MOST_PIXELS:,} pixels: make it smaller") from error
+        raise _error("picture_too_large", f"{path} has more than {MOST_PIXELS:,} pixels: make it smaller") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # all of these are Pillow's words for a broken file
         raise _error("picture_unreadable", f"{path} is no picture that can be read here: {error}") from error
     step = -(-min(picture.shape[:2]) // _SAMPLED)
@@ -58,6 +61,25 @@ def readable_formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
+def eight_bits(image: Image.Image) -> Image.Image:
+    """A grey picture of 16 bits in 8, for Pillow would make all that is not almost black white; others as they are.
+
+    Raises:
+        ValueError: it has more bits than 16, or floating-point numbers, of which nothing says how bright they are.
+    """
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers")
+    if not image.mode.startswith("I"):
+        return image
+    deep = np.asarray(image)
+    if deep.min() < 0 or deep.max() > 0xFFFF:
+        raise ValueError("its pixels have more than 16 bits")
+    shallow = (deep >> 8).astype(np.uint8)
+    if "transparency" in image.info:
+        shallow[deep == image.info["transparency"]] = 255
+    return Image.fromarray(shallow)
+
+
 def height_for(painting: Pixels, scale: float) -> int:
     """How high to look at a painting uint8 [H, W, 3], in pixels: its area is that of a 4:3 one of `PAINTING_HEIGHT`.
 
@@ -69,12 +91,12 @@ def height_for(painting: Pixels, scale: float) -> int:
 
 def _check_size(path: Path, width: int, height: int) -> None:
     size = f"{path} has {width}x{height} pixels"
-    if width * height > _MOST_PIXELS:
-        raise _error("picture_too_large", f"{size}: more than {_MOST_PIXELS:,} are refused, make it smaller")
+    if width * height > MOST_PIXELS:
+        raise _error("picture_too_large", f"{size}: more than {MOST_PIXELS:,} are refused, make it smaller")
     if min(width, height) < _SHORTEST:
         raise _error("picture_too_small", f"{size}: strokes need at least {_SHORTEST} on the shorter side")
-    if max(width, height) > _LONGEST_SHAPE * min(width, height):
-        raise _error("picture_too_long", f"{size}: more than {_LONGEST_SHAPE} times as long as wide, cut a part out")
+    if max(width, height) > LONGEST_SHAPE * min(width, height):
+        raise _error("picture_too_long", f"{size}: more than {LONGEST_SHAPE} times as long as wide, cut a part out")
 
 
 def _flattened(image: Image.Image) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from streamgen.errors import ConfigError
 from streamgen.training.data import SIZE, Pixels, augmented, centre_crop
-from streamgen.training.style.painting_file import readable_formats
+from streamgen.training.style.painting_file import LONGEST_SHAPE, MOST_PIXELS, eight_bits, readable_formats
 from streamgen.training.style.scenes import scene
 
 __all__ = ["Folder", "Scenes", "Sources"]
@@ -75,17 +76,24 @@ class Folder:
 
 
 def _read(path: Path) -> Pixels | None:
-    """The picture, no larger than crops need; None where there is none."""
+    """The picture, no larger than crops need; None where there is none, or none of a useful size."""
     try:
-        with Image.open(path, formats=readable_formats()) as image:
-            picture = np.asarray(image.convert("RGB"), np.uint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they warn of is checked below
+            with Image.open(path, formats=readable_formats()) as image:
+                if not _useful(*image.size):
+                    return None
+                picture = np.asarray(eight_bits(image).convert("RGB"), np.uint8)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         return None
     height, width = picture.shape[:2]
-    if min(height, width) < _SMALLEST:
-        return None
     share = _KEPT / min(height, width)
     if share >= 1:
         return picture
     size = (round(width * share), round(height * share))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _useful(width: int, height: int) -> bool:
+    shorter, longer = sorted((width, height))
+    return shorter >= _SMALLEST and longer <= LONGEST_SHAPE * shorter and width * height <= MOST_PIXELS

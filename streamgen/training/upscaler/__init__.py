@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from streamgen.training.options import add_run_options
+
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `streamgen train upscaler`."""
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with photos.csv, photos/ and, if there are any, paintings/"
+    add_run_options(
+        parser,
+        data="folder with photos.csv, photos/ and, if there are any, paintings/",
+        out=Path("runs/upscaler"),
+        steps=100_000,
+        minutes=25.0,
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/upscaler"), help="checkpoint and weights go here")
-    parser.add_argument("--steps", type=int, default=100_000, help="stop after this many steps")
-    parser.add_argument("--minutes", type=float, default=25.0, help="stop after this many minutes of training")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same examples")
-    parser.add_argument("--threads", type=int, default=2, help="threads of the CPU")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
 
 
 def run(args: argparse.Namespace) -> int:
