@@ -130,7 +130,7 @@ def test_the_sdk_has_a_real_server_load_a_model_and_change_size_on_one_connectio
     sockets: list[str] = []
     tab.page.on("websocket", lambda socket: sockets.append(socket.url))
     switched, reformatted, seen, refused = tab.page.evaluate(USE_THE_SDK)
-    assert switched["model"] == "tiny" and "guidance" in switched["unused"]
+    assert switched["model"] == "tiny" and "guidance_mode" in switched["unused"]
     assert reformatted["format"] == {"width": 192, "height": 128, "fit": "cover", "upscale": 1}
     assert seen == [[192, 128]]
     assert refused == ["unknown_model"]

@@ -190,10 +190,17 @@ def test_what_the_model_does_not_use_is_not_shown(tab: Any) -> None:
     page.get_by_text("Advanced", exact=True).click()
     expect(page.get_by_role("slider", name="Strength")).to_be_visible()
     expect(page.get_by_role("slider", name="Feedback")).to_be_visible()
-    for name in ("Guidance", "Control", "Guidance mode"):
+    expect(page.get_by_role("slider", name="Guidance")).to_be_visible()
+    for name in ("Control", "Guidance mode"):
         expect(page.get_by_label(name, exact=True)).to_be_hidden()
-    for part in ("#negative", "#loras-card", "#model-card"):
+    for part in ("#loras-card", "#model-card"):
         expect(page.locator(part)).to_be_hidden()
+
+
+def test_a_negative_prompt_needs_no_guidance_with_the_embedded_model(tab: Any) -> None:
+    page = tab.page
+    page.locator("#negative").fill("comic")
+    expect(page.locator("#negative-hint")).to_be_hidden()
 
 
 def test_what_is_rarely_turned_is_folded_away_until_the_visitor_unfolds_it(tab: Any) -> None:
