@@ -22,7 +22,7 @@ from streamgen.training.core.loop import School, rate, train_step
 from streamgen.training.core.painters import Painters
 from streamgen.training.core.preview import preview
 from streamgen.training.core.recipe import PAINTINGS, STYLES
-from streamgen.training.core.state import new_run
+from streamgen.training.core.state import begin_from, new_run
 from streamgen.training.core.teachers import Teachers
 from streamgen.training.plan import Plan
 
@@ -87,6 +87,16 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         training.run(options(tmp_path, tmp_path / "out"))
     assert caught.value.code == "data_missing"
+
+
+def test_a_run_begins_from_weights_and_gives_new_styles_the_mean_of_the_others(tmp_path: Path) -> None:
+    known = TinyUNet(2)
+    save_network(known, ["neon", "comic"], tmp_path / "start.safetensors")
+    run = new_run(3, seed=0)
+    begin_from(run, tmp_path / "start.safetensors", ["comic", "gouache", "neon"])
+    torch.testing.assert_close(run.network.styles[0], known.styles[1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(run.average.styles[1], known.styles.mean(0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(run.network.stem.weight, known.stem.weight, atol=1e-3, rtol=0)
 
 
 def test_one_picture_learnt_by_heart_is_reached(school: School, monkeypatch: pytest.MonkeyPatch) -> None:

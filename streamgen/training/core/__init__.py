@@ -20,9 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         minutes=85.0,
     )
     parser.add_argument(
-        "--painters-after", type=int, default=2500, help="our own teachers start from the network after this many steps"
+        "--painters-after", type=int, default=1500, help="our own teachers start from the network after this many steps"
     )
-    parser.add_argument("--painter-steps", type=int, default=600, help="steps of the teachers taught by paintings")
+    parser.add_argument("--start", type=Path, help="begin a new run from these weights instead of random ones")
+    parser.add_argument("--painter-steps", type=int, default=400, help="steps of the teachers taught by paintings")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from streamgen.training.core.loop import School, train_step
 from streamgen.training.core.painters import train_painters
 from streamgen.training.core.preview import preview
 from streamgen.training.core.recipe import STYLES
-from streamgen.training.core.state import CoreRun, new_run
+from streamgen.training.core.state import CoreRun, begin_from, new_run
 from streamgen.training.plan import Plan
 from streamgen.training.progress import complete, take_steps
 
@@ -34,6 +34,8 @@ def train(args: argparse.Namespace) -> int:
     run = new_run(len(STYLES), args.seed)
     if args.resume:
         load_checkpoint(run, checkpoint)
+    elif args.start:
+        begin_from(run, args.start, [style.name for style in STYLES])
     return complete(run, lambda: _learn(run, school, args), lambda: _save(run, args.out))
 
 

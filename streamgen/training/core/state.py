@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from streamgen.models.tiny_unet import TinyUNet
+from streamgen.models.tiny_weights import load_network
 from streamgen.training.descent import Run
 
-__all__ = ["CoreRun", "new_run"]
+__all__ = ["CoreRun", "begin_from", "new_run"]
 
 _STYLE_PACE = 6.0
 
@@ -33,3 +36,17 @@ def new_run(styles: int, seed: int) -> CoreRun:
     groups = [{"params": others, "pace": 1.0}, {"params": [network.styles], "pace": _STYLE_PACE}]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     return CoreRun(network, average, optimizer, np.random.default_rng(seed))
+
+
+def begin_from(run: CoreRun, weights: Path, styles: Sequence[str]) -> None:
+    """Put the network of a weights file into a new run: its styles by their names, and their mean for new ones.
+
+    Raises:
+        WeightsError: ``weights_missing``, ``weights_corrupt``.
+    """
+    network, names = load_network(weights)
+    rows = dict(zip(names, network.styles, strict=True))
+    table = torch.stack([rows.get(style, network.styles.mean(0)) for style in styles])
+    state = network.state_dict() | {"styles": table}
+    run.network.load_state_dict(state)
+    run.average.load_state_dict(state)
