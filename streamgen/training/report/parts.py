@@ -87,7 +87,7 @@ def _matte(request: Request) -> Found:
 def _upscaler(request: Request) -> Found:
     from streamgen.training.upscaler.evaluate import figures
 
-    return dict(figures(request.data, photos=request.choose(6, 24)))
+    return dict(figures(request.data, photos=6 if request.quick else None))
 
 
 def _weights(request: Request) -> Found:
