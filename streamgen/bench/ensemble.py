@@ -226,9 +226,8 @@ def _best(rows: Sequence[Row]) -> dict[str, Row]:
 
 def _core(weights: Path | None) -> Any:
     from streamgen.models.tiny import TinyModel
-    from streamgen.models.tiny_weights import load_network
 
-    return load_network(weights or TinyModel.default_weights)[0]
+    return TinyModel.load(ModelSpec(weights=weights)).network
 
 
 def _core_inputs(network: Any, side: int) -> Iterator[tuple[Any, ...]]:

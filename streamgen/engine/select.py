@@ -123,7 +123,7 @@ def _first_faithful(
         if row.ms is None:
             return None
         if row.dtype != "float32" and model.backends is None:
-            rows[at] = replace(row, psnr_db=fidelity_db(model, measured[row.backend, row.dtype]))
+            rows[at] = replace(row, psnr_db=fidelity_db(model, measured[row.backend, row.dtype], LEAST_PSNR_DB))
         if rows[at].faithful or asked:
             return at
     return None

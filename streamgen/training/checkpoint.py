@@ -24,14 +24,14 @@ from streamgen.training.files import write_whole
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["claim", "load_checkpoint", "save_checkpoint"]
+__all__ = ["BROKEN", "claim", "load_checkpoint", "save_checkpoint"]
 
-# All that torch's reader, `load_state_dict` and numpy's generator raise when they are given something else.
-_BROKEN = (
+BROKEN = (
     ArithmeticError,
     AssertionError,
     AttributeError,
     EOFError,
+    ImportError,
     LookupError,
     OSError,
     RuntimeError,
@@ -40,6 +40,7 @@ _BROKEN = (
     ValueError,
     struct.error,
 )
+"""All that torch's reader, `load_state_dict` and numpy's generator raise when they are given something else."""
 
 
 def claim(out: Path, resume: bool) -> Path:
@@ -76,7 +77,7 @@ def load_checkpoint(run: DataclassInstance, path: Path) -> None:
         state = torch.load(path, weights_only=True, map_location="cpu")
         for field in fields(run):
             _restore(run, field.name, state[field.name])
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ConfigError("checkpoint_unusable", f"{path} is no checkpoint of this network", field="resume") from error
 
 

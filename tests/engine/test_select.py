@@ -101,7 +101,7 @@ def test_a_named_backend_whose_only_precision_is_too_coarse_is_not_taken_by_itse
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(EagerBackend, "dtypes", classmethod(lambda cls, device: ("bfloat16",)))
-    monkeypatch.setattr(select, "fidelity_db", lambda model, backend: 12.0)
+    monkeypatch.setattr(select, "fidelity_db", lambda model, backend, least_db: 12.0)
     with pytest.raises(BackendUnavailable, match=r"name a --dtype:\n.*12\.0 dB of float32: below 30, not taken"):
         choose_backend(toy(), "eager", 1)
 

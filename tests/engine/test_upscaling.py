@@ -78,7 +78,8 @@ def test_without_it_no_upscaler_is_loaded(monkeypatch: pytest.MonkeyPatch, pictu
     monkeypatch.setattr(executables, "upscaler", None)
     engine = toy_engine()
     engine.open("a", SMALL, StreamSettings())
-    step(engine, ("a", picture))
+    [made] = step(engine, ("a", picture))
+    assert made.shape == (SMALL.height, SMALL.width, 3)
     engine.close_all()
 
 

@@ -20,8 +20,9 @@ from streamgen.training import data
 from streamgen.training.features import PACKAGED, Features
 from streamgen.training.losses import grams
 from streamgen.training.painting import painting_grams, painting_loss
+from streamgen.training.plan import Plan
 from streamgen.training.style import command, loop, painting_file, scenes, sources
-from streamgen.training.style.loop import Lesson, Plan, new_run, train_step
+from streamgen.training.style.loop import Lesson, new_run, train_step
 from streamgen.training.style.scenes import scene
 from streamgen.training.style.sources import Scenes
 from streamgen.training.style.start import find_start

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from streamgen.errors import ConfigError
-from streamgen.training.style.checkpoint import load_checkpoint, save_checkpoint
+from streamgen.training.checkpoint import save_checkpoint
+from streamgen.training.style.checkpoint import load_checkpoint
 from streamgen.training.style.loop import Run, new_run
 
 

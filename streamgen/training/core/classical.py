@@ -19,6 +19,7 @@ from streamgen.training.core.image_ops import (
     shifted,
     smooth,
     soft_levels,
+    tiled,
     to_pixels,
 )
 
@@ -167,8 +168,7 @@ def _hatching(shape: tuple[int, ...]) -> Plane:
     """Slanted streaks in [-1, 1] that repeat every 16 pixels."""
     tile = np.random.default_rng(7).standard_normal((16, 16)).astype(np.float32)
     streaks = sum(np.roll(tile, (step, -step), (0, 1)) for step in range(4)) / 4.0
-    repeats = (-(-shape[0] // 16), -(-shape[1] // 16))
-    return np.asarray(np.clip(np.tile(streaks, repeats)[: shape[0], : shape[1]], -1, 1), np.float32)
+    return tiled(np.clip(streaks, -1, 1), shape)
 
 
 def _coordinates(shape: tuple[int, ...]) -> tuple[Plane, Plane]:

@@ -8,7 +8,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Pixels", "Plane", "blur", "ink", "luminance", "mix", "shifted", "smooth", "soft_levels", "to_pixels"]
+__all__ = [
+    "Pixels",
+    "Plane",
+    "blur",
+    "ink",
+    "luminance",
+    "mix",
+    "shifted",
+    "smooth",
+    "soft_levels",
+    "tiled",
+    "to_pixels",
+]
 
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.floating[Any]]
@@ -56,3 +68,9 @@ def shifted(plane: Plane, rows: int, columns: int) -> Plane:
     y = np.clip(np.arange(height) - rows, 0, height - 1)
     x = np.clip(np.arange(width) - columns, 0, width - 1)
     return plane[y][:, x]
+
+
+def tiled(tile: Plane, shape: tuple[int, ...]) -> Plane:
+    """A small plane, repeated from the upper left corner over [H, W]."""
+    repeats = (-(-shape[0] // tile.shape[0]), -(-shape[1] // tile.shape[1]))
+    return np.asarray(np.tile(tile, repeats)[: shape[0], : shape[1]], np.float32)

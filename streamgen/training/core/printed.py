@@ -19,6 +19,7 @@ from streamgen.training.core.image_ops import (
     shifted,
     smooth,
     soft_levels,
+    tiled,
     to_pixels,
 )
 
@@ -148,6 +149,4 @@ def _enlarged(cells: Plane, size: int, shape: tuple[int, ...]) -> Pixels:
 
 def _grain(shape: tuple[int, ...]) -> Plane:
     """Fine noise in [-1, 1] that repeats every 16 pixels."""
-    tile = np.random.default_rng(11).uniform(-1, 1, (16, 16)).astype(np.float32)
-    repeats = (-(-shape[0] // 16), -(-shape[1] // 16))
-    return np.asarray(np.tile(tile, repeats)[: shape[0], : shape[1]], np.float32)
+    return tiled(np.random.default_rng(11).uniform(-1, 1, (16, 16)), shape)

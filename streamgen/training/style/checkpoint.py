@@ -1,13 +1,11 @@
-"""What a run needs to go on, in a file."""
+"""Going on with a run: its file is one of `streamgen.training.checkpoint`, and is trusted less."""
 
 from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -15,42 +13,10 @@ import torch
 from torch import Tensor
 
 from streamgen.errors import ConfigError
+from streamgen.training.checkpoint import BROKEN
 from streamgen.training.style.loop import Run, check_sound
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
-
-# What torch, pickle, json and numpy say of bytes or values that are not what they were written as.
-_BROKEN = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    UnpicklingError,
-    ValueError,
-    struct.error,
-)
-
-
-def save_checkpoint(run: Run, path: Path) -> None:
-    """Write the run, atomically. Raises `OSError` when that cannot be done."""
-    partial = path.with_suffix(".partial")
-    state = {
-        "task": run.task,
-        "learning": run.learning.state_dict(),
-        "average": run.average.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-        "random": json.dumps(run.random.bit_generator.state),
-        "step": run.step,
-        "trained_s": run.trained_s,
-        "loss": run.loss,
-    }
-    torch.save(state, partial)
-    partial.replace(path)
+__all__ = ["load_checkpoint"]
 
 
 def load_checkpoint(run: Run, path: Path) -> None:
@@ -64,13 +30,13 @@ def load_checkpoint(run: Run, path: Path) -> None:
         if not path.is_file():
             raise ConfigError("checkpoint_missing", f"no checkpoint to resume at {path}", field="resume")
         _take_up(run, torch.load(path, weights_only=True, map_location=run.learning.value.device))
-    except _BROKEN as error:
+    except BROKEN as error:
         fact = "is no checkpoint of this picture with this core, --scale and --style-weight"
         raise ConfigError("checkpoint_unusable", f"{path} {fact}", field="resume") from error
 
 
 def _take_up(run: Run, state: Mapping[str, Any]) -> None:
-    """Raises one of ``_BROKEN`` for a state that no run can have."""
+    """Raises one of ``BROKEN`` for a state that no run can have."""
     if state["task"] != run.task:
         raise ValueError("another task")
     run.learning.load_state_dict(state["learning"])

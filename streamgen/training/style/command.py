@@ -17,11 +17,13 @@ from torch import Tensor
 
 from streamgen.errors import WeightsError
 from streamgen.models.user_styles import check_name, files_of, write_style
+from streamgen.training.checkpoint import save_checkpoint
 from streamgen.training.data import centre_crop, to_pixels, to_tensor
+from streamgen.training.plan import Plan
 from streamgen.training.sheet import save_sheet
-from streamgen.training.style.checkpoint import load_checkpoint, save_checkpoint
+from streamgen.training.style.checkpoint import load_checkpoint
 from streamgen.training.style.job import Job, Places, check_options, open_job, training_folder, users_folder
-from streamgen.training.style.loop import Plan, Run, check_sound, new_run, train_step
+from streamgen.training.style.loop import Run, check_sound, new_run, train_step
 from streamgen.training.style.render import paint
 from streamgen.training.style.start import find_start
 

@@ -18,11 +18,12 @@ from streamgen.training.data import to_tensor
 from streamgen.training.features import Features
 from streamgen.training.losses import Taps, grid_distance, temporal_distance
 from streamgen.training.painting import painting_loss
+from streamgen.training.plan import Plan
 from streamgen.training.schedule import ramp_and_cool
 from streamgen.training.style.render import paint
 from streamgen.training.style.sources import Sources
 
-__all__ = ["Lesson", "Plan", "Run", "check_sound", "new_run", "train_step"]
+__all__ = ["Lesson", "Run", "check_sound", "new_run", "train_step"]
 
 _BATCH = 3
 _CROP = 192
@@ -73,18 +74,6 @@ class Run:
     def vector(self) -> Tensor:
         """What was learned: [STYLE_WIDTH]."""
         return self.average.value.detach()
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """When to stop: after `steps` steps or `minutes` of training, whichever comes first."""
-
-    steps: int
-    minutes: float
-
-    def done(self, run: Run) -> float:
-        """The share of the plan that is behind the run; 1 or more when it is over."""
-        return max(run.step / self.steps, run.trained_s / 60 / self.minutes)
 
 
 @dataclass(frozen=True, slots=True)
