@@ -22,8 +22,9 @@ _CROPS = ((160, 0.7), (224, 0.3))
 _GRID = 16
 _BANKED = 128
 _FULL_STRENGTH_SHARE = 0.6
-_FIRST_STEP_SHARE = 0.6
-_OWN_SHARE = 0.7
+_FIRST_STEP_SHARE = 0.5
+_OWN_SHARE = 0.9
+_FURTHER_LEVELS = (0.08, 0.8)
 _SENSOR_NOISE = 0.06
 _MAX_SHIFT = 2
 _LIGHTING = 0.06
@@ -163,7 +164,7 @@ def _draw_levels(random: np.random.Generator, size: int) -> tuple[Tensor, ...]:
     strength = np.where(full, 1.0, random.uniform(0.05, 1.0, size))
     first = random.random(size) < _FIRST_STEP_SHARE
     own = random.random(size) < _OWN_SHARE
-    t = strength * T_MAX * np.where(first, 1.0, random.uniform(0.15, 0.85, size))
+    t = strength * T_MAX * np.where(first, 1.0, random.uniform(*_FURTHER_LEVELS, size))
     return (
         torch.from_numpy(strength).float(),
         torch.from_numpy(first),
