@@ -142,6 +142,8 @@ class ServerConfig:
         turn_seconds: how long a credential made from ``turn_secret`` lasts.
         publish: where sessions go out to, ``[SESSION=]URL`` each: rtmp, rtmps, srt, udp, rtsp, or a path. Without a
             name it is whichever session is open the longest.
+        hang_timeout_s: a worker process that computes nothing and takes no command for so long is replaced, or for ten
+            times the longest its loop has ever taken, if that is longer; 0 for never.
         resume_seconds: how long a session outlives its publisher's connection.
         ack_timeout_s: a client that acknowledges nothing for so long is no longer sent frames.
         send_timeout_s: a client that a send blocks on for so long is disconnected.
@@ -182,6 +184,7 @@ class ServerConfig:
     turn_password: str = ""
     turn_seconds: int = 3600
     publish: tuple[str, ...] = ()
+    hang_timeout_s: float = 30.0
     resume_seconds: float = 30.0
     ack_timeout_s: float = 4.0
     send_timeout_s: float = 1.0

@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from streamgen.bench.loopback import Server, running
 from streamgen.config import ServerConfig
+from streamgen.engine.shares import Load
 from streamgen.frames import Frame, Output, Pixels, Timing
 from streamgen.server.run import Server as Uvicorn
 from streamgen.server.run import bind, server_for
@@ -51,6 +52,7 @@ class IdentityWorker:
 
     ready = True
     on_restyled: Callable[[tuple[str, ...]], None] | None = None
+    on_load: Callable[[Load], None] | None = None
     info = WorkerInfo(model="identity", styles=(), backend="none", device="none", width=512, height=512)
 
     def __init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from streamgen.config import ModelSpec
+from streamgen.engine.shares import Load
 from streamgen.errors import StreamgenError
 from streamgen.frames import Pixels
 from streamgen.settings import SIZE_MAX, FrameFormat, Reading, StreamSettings
@@ -18,6 +19,7 @@ __all__ = [
     "Failed",
     "FrameFailed",
     "Freed",
+    "Load",
     "Made",
     "ModelReport",
     "OpenSession",
@@ -58,6 +60,7 @@ class WorkerLaunch:
         backend: ``auto`` or a name in ``BACKENDS``.
         threads: compute threads; 0 leaves one core free.
         max_frame_bytes: of one frame, fitted or not.
+        hang_timeout_s: how long the loop may stand still before the process counts as hung; 0 for ever.
     """
 
     models: dict[str, ModelSpec]
@@ -66,6 +69,7 @@ class WorkerLaunch:
     backend: str
     threads: int
     max_frame_bytes: int
+    hang_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,4 +306,4 @@ class Freed:
 ModelReport = Switched | SwitchFailed | Freed | Restyled
 ChangeReport = Applied | Refused | Reformatted | ReformatFailed | Referenced | ReferenceFailed
 SessionReport = ChangeReport | Dropped | FrameFailed
-Report = Ready | Failed | SessionReport | Made | ModelReport
+Report = Ready | Failed | SessionReport | Made | ModelReport | Load

@@ -33,7 +33,6 @@ class Served:
         outbox: pictures made of them.
         format_rev: of the format that the engine makes now.
         next_format_rev: of the one that it prepares.
-        served_s: the clock when the last frame was taken.
         reference: the picture that steers the session wherever the model takes one, uint8 [H, W, 3].
         running: whether frames may be made of the prompt alone.
         dreams: whether the settings ask for that.
@@ -45,7 +44,6 @@ class Served:
     outbox: SharedSlot
     format_rev: int = 0
     next_format_rev: int = 0
-    served_s: float = 0.0
     reference: Pixels | None = None
     running: bool = True
     dreams: bool = False
@@ -76,8 +74,6 @@ class Served:
             note = sent.note
             frame = Frame(sent.pixels, note.seq, note.captured_us, note.received_s)
             taking = Taking(frame, sent.replaced, "replaced")
-        if taking.frame is not None:
-            self.served_s = now_s
         return taking
 
     def close(self) -> None:

@@ -46,7 +46,9 @@ from streamgen.engine.messages import (
     UpdateSession,
     WorkerLaunch,
 )
+from streamgen.engine.pulse import Heart, Pulse
 from streamgen.engine.served import Served, attach
+from streamgen.engine.shares import FairShares
 from streamgen.engine.swap import Loaded, ModelSwap, describe, spec_of
 from streamgen.engine.threads import compute_threads
 from streamgen.errors import StreamgenError, WorkerError
@@ -63,9 +65,10 @@ _IDLE_S = 0.5
 _STYLES_S = 1.0
 _STYLES_AGAIN_S = 60.0
 _COMMANDS_S = 0.005
+_WARM_FRAMES = 3
 
 
-def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, launch: WorkerLaunch) -> None:
+def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, pulse: Pulse, launch: WorkerLaunch) -> None:
     """Entry point of the process. Ends on ``Stop``, or when the server at the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides when to stop
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -83,7 +86,8 @@ def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, launch: Wo
         return
     swap = ModelSwap(launch, build, doorbell.release)
     ready = Ready(describe(engine, launch.model, launch))
-    worker = _Worker(engine, swap, commands, doorbell, lock, launch.max_frame_bytes)
+    heart = Heart(pulse, launch.hang_timeout_s)
+    worker = _Worker(engine, swap, commands, doorbell, lock, heart, launch.max_frame_bytes)
     del engine  # the worker alone holds it, and lets it go for another
     try:
         commands.send(ready)
@@ -104,6 +108,7 @@ class _Worker:
         commands: Connection,
         doorbell: Semaphore,
         lock: Lock,
+        heart: Heart,
         max_frame_bytes: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -112,9 +117,11 @@ class _Worker:
         self._commands = commands
         self._doorbell = doorbell
         self._lock = lock
+        self._heart = heart
         self._max_frame_bytes = max_frame_bytes
         self._clock = clock
         self._served: dict[str, Served] = {}
+        self._shares = FairShares(clock())
         self._looked_s = clock()
         self._running = True
 
@@ -127,9 +134,13 @@ class _Worker:
         """
         while self._running:
             began_s = self._clock()
+            self._heart.beat(began_s, warm=self._shares.frames >= _WARM_FRAMES)
             while self._commands.poll() and self._clock() - began_s < _COMMANDS_S:
                 self._obey(self._commands.recv())
             self._settle()
+            load = self._shares.load(began_s)
+            if load is not None:
+                self._commands.send(load)
             batch = self._take_batch()
             if batch:
                 self._step(batch)
@@ -210,6 +221,7 @@ class _Worker:
         served = self._served.pop(session, None)
         if served is not None:
             served.close()
+        self._shares.forget(session)
         self._engine.close(session)
 
     def _reformat(self, command: ReformatSession) -> None:
@@ -323,10 +335,10 @@ class _Worker:
     # --------------------------------------------------------------------------------------------------------- frames
 
     def _take_batch(self) -> list[tuple[str, Frame]]:
-        """The newest frames of the sessions that waited longest, as many as one network call takes."""
+        """The newest frames of the sessions whose turn it is, as many as one network call takes."""
         batch: list[tuple[str, Frame]] = []
-        for session, served in sorted(self._served.items(), key=lambda item: item[1].served_s):
-            taking = served.take(self._clock(), partial(self._dream, session))
+        for session in self._shares.order(self._served):
+            taking = self._served[session].take(self._clock(), partial(self._dream, session))
             if taking.dropped:
                 self._commands.send(Dropped(session, taking.reason, taking.dropped))
             if taking.frame is not None:
@@ -345,6 +357,7 @@ class _Worker:
             made = self._engine.step(batch, began_s)
         except Exception as error:  # the worker loop: whatever one step does, the other sessions go on
             _end_if_lost(error)
+            self._charge(batch, began_s)
             if len(batch) > 1:  # one frame may be at fault: the others need not be lost with it
                 for one in batch:
                     self._step([one])
@@ -353,12 +366,18 @@ class _Worker:
             failure = WorkerError("engine_failed", f"the engine failed on a frame: {error}", retryable=True)
             self._commands.send(FrameFailed(batch[0][0], failure))
             return
-        ended_s = self._clock()
+        ended_s = self._charge(batch, began_s)
         for session, output in made:
             if isinstance(output, Output):
                 self._deliver(session, output, began_s, ended_s)
             else:
                 self._commands.send(Dropped(session, output.reason, 1))
+
+    def _charge(self, batch: list[tuple[str, Frame]], began_s: float) -> float:
+        """Count a step that ends now, and return the clock."""
+        now_s = self._clock()
+        self._shares.charge([session for session, _ in batch], now_s - began_s)
+        return now_s
 
     def _deliver(self, session: str, output: Output, began_s: float, ended_s: float) -> None:
         served = self._served[session]

@@ -11,6 +11,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.synchronize import Lock, Semaphore
 
 from streamgen.engine.messages import Stop, WorkerLaunch
+from streamgen.engine.pulse import Pulse
 from streamgen.engine.worker import run_worker
 from streamgen.errors import WorkerError
 from streamgen.server.commands import CommandSender
@@ -31,6 +32,7 @@ class Incarnation:
         doorbell: rung for every frame and command.
         lock: of its slots.
         sender: takes its commands.
+        pulse: says that its loop turns.
         ended: set once its reports have ended.
     """
 
@@ -39,6 +41,7 @@ class Incarnation:
     doorbell: Semaphore
     lock: Lock
     sender: CommandSender
+    pulse: Pulse
     ended: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -49,9 +52,9 @@ class Incarnation:
             WorkerError: ``worker_start_failed``.
         """
         ours, theirs = context.Pipe()
-        doorbell, lock = context.Semaphore(0), context.Lock()
+        doorbell, lock, pulse = context.Semaphore(0), context.Lock(), Pulse(context)
         process = context.Process(
-            target=run_worker, args=(theirs, doorbell, lock, launch), name="streamgen-worker", daemon=True
+            target=run_worker, args=(theirs, doorbell, lock, pulse, launch), name="streamgen-worker", daemon=True
         )
         # Importing the spawn machinery and forking takes a tenth of a second: not on the event loop.
         try:
@@ -59,7 +62,7 @@ class Incarnation:
         except OSError as error:
             raise WorkerError("worker_start_failed", f"the worker process cannot be started: {error}") from None
         theirs.close()
-        return cls(process, ours, doorbell, lock, CommandSender(ours, doorbell))
+        return cls(process, ours, doorbell, lock, CommandSender(ours, doorbell), pulse)
 
     async def end(self) -> None:
         """Ask the process to stop and wait for it; end it when it does not."""

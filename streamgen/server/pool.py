@@ -7,7 +7,7 @@ import itertools
 import logging
 import multiprocessing
 import threading
-from collections import deque
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -39,19 +39,20 @@ from streamgen.engine.messages import (
     UpdateSession,
     WorkerLaunch,
 )
+from streamgen.engine.shares import Load
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Pixels
 from streamgen.mailbox import Note
 from streamgen.server.incarnation import Incarnation
 from streamgen.server.opened import MAX_FRAME_BYTES, Opened, make_slots
+from streamgen.server.restarts import Restarts
 from streamgen.server.worker_link import ModelListener, SessionListener, WorkerInfo
 from streamgen.settings import FrameFormat, StreamSettings
 
 __all__ = ["Worker"]
 
 _LOG = logging.getLogger(__name__)
-_RESTARTS_ALLOWED = 5
-_RESTART_WINDOW_S = 60.0
+_WATCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,9 @@ class _Switch:
 class Worker:
     """Implements ``WorkerLink`` with one spawned process.
 
-    A process that dies is replaced, at most five times a minute, with the model that was in force; its sessions are
-    opened again with the settings they had, and each hears ``worker_restarting`` and ``worker_restarted``.
+    A process that dies is replaced, unless it keeps dying young, with the model that was in force; its sessions are
+    opened again with the settings they had, and each hears ``worker_restarting`` and ``worker_restarted``. One that
+    hangs is ended first.
 
     Args:
         config: what to load, and on what.
@@ -76,8 +78,17 @@ class Worker:
     def __init__(self, config: ServerConfig, on_given_up: Callable[[StreamgenError], None] | None = None) -> None:
         self.on_given_up = on_given_up
         self.on_restyled: Callable[[tuple[str, ...]], None] | None = None
+        self.on_load: Callable[[Load], None] | None = None
         models = config.specs
-        self._launch = WorkerLaunch(models, next(iter(models)), None, config.backend, config.threads, MAX_FRAME_BYTES)
+        self._launch = WorkerLaunch(
+            models,
+            next(iter(models)),
+            None,
+            config.backend,
+            config.threads,
+            MAX_FRAME_BYTES,
+            config.hang_timeout_s,
+        )
         self._context = multiprocessing.get_context("spawn")
         self._sessions: dict[str, Opened] = {}
         self._by_key: dict[str, Opened] = {}
@@ -88,8 +99,10 @@ class Worker:
         self._switch: _Switch | None = None
         self._ready = False
         self._stopping = False
-        self._restarts: deque[float] = deque(maxlen=_RESTARTS_ALLOWED)
+        self._restarts = Restarts()
+        self._ready_s = 0.0
         self._restarting: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -104,6 +117,7 @@ class Worker:
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         await self._spawn()
+        self._watching = self._loop.create_task(self._watch())
 
     def expect_end(self) -> None:
         self._stopping = True
@@ -111,8 +125,9 @@ class Worker:
     async def stop(self) -> None:
         self.expect_end()
         self._ready = False
-        if self._restarting is not None:
-            self._restarting.cancel()
+        for task in (self._restarting, self._watching):
+            if task is not None:
+                task.cancel()
         if self._current is not None:
             await self._current.end()
         with self._slots_guard:
@@ -209,7 +224,7 @@ class Worker:
         if self._current.ended.is_set():
             raise WorkerError("worker_died", "the worker process ended just after it was ready")
         self._info = ready.info
-        self._ready = True
+        self._ready, self._ready_s = True, self._loop.time()
 
     # ------------------------------------------------------------------------------------ on the listening thread
 
@@ -225,6 +240,8 @@ class Worker:
                         self._on_loop(_refuse, first, error)
                     case Made(key):
                         self._fetch(key)
+                    case Load():
+                        self._on_loop(self._load_report, report)
                     case Switched() | SwitchFailed() | Freed() | Restyled():
                         self._on_loop(self._model_report, report)
                     case _:
@@ -290,6 +307,11 @@ class Worker:
             case Freed(freed_bytes):
                 _LOG.info("the model that served before gave back %d bytes", freed_bytes)
 
+    def _load_report(self, load: Load) -> None:
+        if self.on_load is not None:
+            names = {known.key: name for name, known in self._sessions.items()}
+            self.on_load(Load(load.window_s, {names[key]: spent for key, spent in load.spent.items() if key in names}))
+
     def _switch_failed(self, error: StreamgenError) -> None:
         switch, self._switch = self._switch, None
         if switch is not None:
@@ -303,24 +325,41 @@ class Worker:
             return
         self._ready = False
         process.kill()
+        now_s = self._loop.time()
+        self._restarts.died(now_s, now_s - self._ready_s)
         fact = "the compute process ended and is being started again"
         for session in self._sessions.values():
             session.listener.on_warning("worker_restarting", fact)
         self._switch_failed(WorkerError("worker_died", fact, retryable=True))
         self._restarting = self._loop.create_task(self._restart())
 
+    async def _watch(self) -> None:
+        """End a process whose loop stands still: nothing else would ever come of it. Silent at two looks in a row, so
+        that a machine that was asleep as a whole is not taken for one."""
+        suspect: Incarnation | None = None
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            current = self._current if self._ready else None
+            silence_s = 0.0 if current is None else current.pulse.silence_s(time.monotonic())
+            if current is not None and silence_s > 0 and current is suspect:
+                _LOG.error("the worker process hangs, %.0f s longer than it may, and is ended", silence_s)
+                current.process.kill()
+            suspect = current if silence_s > 0 else None
+
     async def _restart(self) -> None:
         """Start processes until one is ready, then open the sessions again; give up when they keep dying."""
+        styles = self.info.styles
         while not self._ready:
-            now_s = self._loop.time()
-            if sum(now_s - began_s < _RESTART_WINDOW_S for began_s in self._restarts) >= _RESTARTS_ALLOWED:
+            if self._restarts.hopeless(self._loop.time()):
                 self._give_up()
                 return
-            self._restarts.append(now_s)
             try:
                 await self._spawn()
             except StreamgenError as error:
                 _LOG.error("the worker could not be restarted: %s", error)
+                self._restarts.died(self._loop.time(), 0.0)
+        if self.info.styles != styles and self.on_restyled is not None:
+            self.on_restyled(self.info.styles)
         current = self._running()
         for session in self._sessions.values():
             with self._slots_guard:
@@ -331,7 +370,7 @@ class Worker:
             session.announce_newest_format()
 
     def _give_up(self) -> None:
-        fact = f"the worker died more than {_RESTARTS_ALLOWED} times within {_RESTART_WINDOW_S:.0f} s"
+        fact = self._restarts.verdict()
         _LOG.critical("%s, giving up", fact)
         if self.on_given_up is not None:
             self.on_given_up(WorkerError("worker_keeps_dying", fact))

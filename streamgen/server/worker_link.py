@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from streamgen.engine.messages import WorkerInfo
+from streamgen.engine.shares import Load
 from streamgen.errors import StreamgenError
 from streamgen.frames import Frame, Output, Pixels
 from streamgen.settings import FrameFormat, Reading, StreamSettings
@@ -65,6 +66,9 @@ class WorkerLink(Protocol):
     on_restyled: Callable[[tuple[str, ...]], None] | None
     """Called on the event loop when the model knows other styles than before, after ``info`` has changed; an
     ``on_applied`` follows for every session."""
+
+    on_load: Callable[[Load], None] | None
+    """Called on the event loop once a second with what each session, by name, has had of the device."""
 
     @property
     def ready(self) -> bool:

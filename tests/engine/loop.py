@@ -13,6 +13,7 @@ import numpy as np
 
 from streamgen.engine.engine import Skipped
 from streamgen.engine.messages import Applied, OpenSession
+from streamgen.engine.pulse import Heart, Pulse
 from streamgen.engine.worker import _Worker
 from streamgen.errors import SessionError
 from streamgen.frames import Frame, Output
@@ -139,4 +140,5 @@ def bench_of(engine: Any, swap: Any = None) -> Bench:
     ours, theirs = CONTEXT.Pipe()
     clock = [100.0]
     doorbell, lock = CONTEXT.Semaphore(0), CONTEXT.Lock()
-    return Bench(_Worker(engine, swap or NoSwap(), theirs, doorbell, lock, 12, lambda: clock[0]), ours, clock)
+    heart = Heart(Pulse(CONTEXT), 10.0)
+    return Bench(_Worker(engine, swap or NoSwap(), theirs, doorbell, lock, heart, 12, lambda: clock[0]), ours, clock)

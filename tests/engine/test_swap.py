@@ -16,7 +16,9 @@ from streamgen.settings import FrameFormat
 from tests.engine.toy import toy_engine
 
 LORAS = (LoraSpec("lcm", "l.safetensors", fused=True), LoraSpec("soft", "s.safetensors"), LoraSpec("hard", "h"))
-LAUNCH = WorkerLaunch({"toy": ModelSpec(), "sd": ModelSpec(family="sd", loras=LORAS)}, "toy", None, "eager", 1, 12)
+LAUNCH = WorkerLaunch(
+    {"toy": ModelSpec(), "sd": ModelSpec(family="sd", loras=LORAS)}, "toy", None, "eager", 1, 12, 30.0
+)
 
 
 class Bell:

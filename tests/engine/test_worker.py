@@ -283,7 +283,7 @@ def swapped(bench: Bench) -> list[Any]:
 def swapping(build: Any) -> Bench:
     """A worker with a toy engine, and with models ``other`` and ``broken`` that it can load."""
     models = {name: ModelSpec(family=name) for name in ("toy", "other", "broken")}
-    launch = WorkerLaunch(models, "toy", None, "eager", 1, 12)
+    launch = WorkerLaunch(models, "toy", None, "eager", 1, 12, 30.0)
     rung = CONTEXT.Semaphore(0)
     bench = bench_of(toy_engine(), ModelSwap(launch, build, rung.release))
     bench.worker._doorbell = rung

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from streamgen.engine.shares import Load
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Output, Pixels, Timing
 from streamgen.server.worker_link import ModelListener, SessionListener, WorkerInfo
@@ -53,6 +55,7 @@ class FakeWorker:
             loras={"soft": 0.5},
             models=("fake", "other"),
         )
+        self.on_load: Callable[[Load], None] | None = None
         self.switches: list[tuple[str, tuple[str, ...] | None, ModelListener]] = []
 
     async def start(self) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import torch
 
 from streamgen.config import ServerConfig
 from streamgen.engine import build_engine
+from streamgen.engine.shares import Load
 from streamgen.errors import BackendUnavailable, SettingsError, StreamgenError, WeightsError
 from streamgen.frames import Frame, Output, Pixels
 from streamgen.models.tiny_unet import TinyUNet
@@ -74,7 +77,7 @@ class Ear:
         self.warnings.put_nowait(code)
 
 
-async def soon(queue: asyncio.Queue) -> object:
+async def soon(queue: asyncio.Queue) -> Any:
     return await asyncio.wait_for(queue.get(), 60)
 
 
@@ -293,10 +296,44 @@ async def test_a_session_hears_nothing_of_an_earlier_one_of_its_name(worker: Wor
     worker.close("a")
 
 
+async def test_a_worker_that_hangs_is_ended_and_replaced(
+    config: ServerConfig, picture: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamgen.server.pool._WATCH_S", 0.05)
+    worker, ear = Worker(replace(config, hang_timeout_s=1.0)), Ear()
+    await worker.start()
+    worker.open("a", SMALL, PENCIL, 1, ear)
+    for seq in range(3):  # a process that has computed nothing yet is given ten times as long
+        worker.submit("a", Frame(picture, seq=seq))
+        await soon(ear.outputs)
+    hung = worker._current
+    assert hung is not None and hung.process.pid is not None
+    os.kill(hung.process.pid, signal.SIGSTOP)
+    assert await soon(ear.warnings) == "worker_restarting"
+    assert await soon(ear.warnings) == "worker_restarted"
+    worker.submit("a", Frame(picture, seq=9))
+    assert (await soon(ear.outputs)).seq == 9
+    assert not hung.process.is_alive()
+    await worker.stop()
+
+
+async def test_the_load_is_reported_by_session(worker: Worker, picture: Pixels) -> None:
+    loads: asyncio.Queue[Load] = asyncio.Queue()
+    ear, worker.on_load = Ear(), loads.put_nowait
+    worker.open("a", SMALL, PENCIL, 1, ear)
+    worker.submit("a", Frame(picture))
+    await soon(ear.outputs)
+    while not (load := await soon(loads)).spent:
+        pass
+    worker.on_load = None
+    assert load.spent["a"].frames == 1 and 0 < load.spent["a"].seconds < load.window_s
+    worker.close("a")
+
+
 async def test_a_worker_that_keeps_dying_is_given_up_and_says_so(
     config: ServerConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamgen.server.pool._RESTARTS_ALLOWED", 0)
+    monkeypatch.setattr("streamgen.server.restarts._ALLOWED", 0)
     given_up: asyncio.Queue[StreamgenError] = asyncio.Queue()
     worker = Worker(config, given_up.put_nowait)
     await worker.start()
