@@ -69,7 +69,7 @@ _MAX_RECEIVED_BYTES = 16 * 1024 * 1024
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NUMBERS_KEPT = 4096
 _GOODBYE_S = 1.0
-_FINAL = frozenset({Close.NORMAL, Close.PROTOCOL, Close.UNAUTHORISED, Close.ORIGIN, Close.PUBLISHER_EXISTS})
+_FINAL = frozenset({Close.NORMAL, Close.PROTOCOL, Close.UNAUTHORISED, Close.ORIGIN, Close.IDLE, Close.PUBLISHER_EXISTS})
 """Close codes after which the same connection would only fail again."""
 _CLOSE_NAMES = {
     Close.NORMAL: "closed",
@@ -99,6 +99,7 @@ _ERROR_KINDS: dict[str, type[StreamgenError]] = {
     "not_publisher": SessionError,
     "bad_resume_token": SessionError,
     "server_full": SessionError,
+    "queue_full": SessionError,
     "no_output_yet": SessionError,
     "too_many_updates": SessionError,
     "superseded": SessionError,

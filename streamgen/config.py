@@ -128,6 +128,11 @@ class ServerConfig:
         fused_loras: likewise, fused.
         threads: compute threads of the worker; 0 leaves one core to codecs and the event loop.
         max_sessions: sessions at a time.
+        min_fps: frames a second that every session is promised, or less where it asks for less itself; another session
+            is let in as long as the device can keep that for all of them.
+        max_queue: publishers that may wait for a place.
+        idle_seconds: a session whose publisher sends nothing for so long is ended; 0 for never.
+        max_session_seconds: how long a session may last; 0 for as long as it likes.
         token: what every client has to know; empty lets everybody on this machine in, and nobody else.
         origins: web origins whose pages may connect beside the server's own, such as ``https://example.org``.
         webrtc: whether WebRTC, WHIP and WHEP are served.
@@ -172,6 +177,10 @@ class ServerConfig:
     quantise: str = "none"
     threads: int = 0
     max_sessions: int = 16
+    min_fps: int = 5
+    max_queue: int = 32
+    idle_seconds: float = 0.0
+    max_session_seconds: float = 0.0
     token: str = ""
     origins: tuple[str, ...] = ()
     webrtc: bool = True

@@ -47,6 +47,8 @@ class Hello(Request):
     alpha: bool = False
     """Whether the client can unpack outputs with alpha; to others they come without it."""
     client: Annotated[str, Field(max_length=100)] = ""
+    queue: bool = False
+    """To publish over a WebSocket: whether to wait for a place on a full server, hearing ``queued`` meanwhile."""
 
 
 class Update(Request):

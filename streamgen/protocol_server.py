@@ -16,6 +16,7 @@ __all__ = [
     "Limits",
     "OutputSent",
     "Paused",
+    "Queued",
     "Referenced",
     "Reformatted",
     "Restyled",
@@ -64,6 +65,15 @@ class Welcome(Message):
     settings: StreamSettings
     rev: int
     limits: Limits = Limits()
+    ref: str | None = None
+
+
+class Queued(Message):
+    """Answer to ``hello`` on a full server, and news whenever the position has changed; ``welcome`` follows."""
+
+    type: Literal["queued"] = "queued"
+    position: int
+    """1 for the next one to be let in."""
     ref: str | None = None
 
 
@@ -200,6 +210,7 @@ class ErrorMessage(Message):
 
 ServerMessage = (
     Welcome
+    | Queued
     | Updated
     | Reformatted
     | Referenced

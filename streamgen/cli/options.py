@@ -17,7 +17,7 @@ from streamgen.backends import BACKENDS
 from streamgen.config import ServerConfig, from_environment, worker_environment
 from streamgen.engine.threads import compute_threads
 
-__all__ = ["add_engine_arguments", "between", "config_of", "start_compute", "terminable"]
+__all__ = ["add_engine_arguments", "at_least", "between", "config_of", "start_compute", "terminable"]
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +123,21 @@ def between(low: int, high: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(f"must be {low} to {high}, got {value}")
+        return value
+
+    return parse
+
+
+def at_least(low: float) -> Callable[[str], float]:
+    """An argument type: a number from ``low`` on."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+        if not low <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"must be {low:g} or more, got {text}")
         return value
 
     return parse

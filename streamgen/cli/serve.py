@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from streamgen.cli.options import add_engine_arguments, between, config_of
+from streamgen.cli.options import add_engine_arguments, at_least, between, config_of
 
 __all__ = ["add_arguments", "run"]
 
@@ -18,6 +18,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-sessions", type=between(1, 10_000), default=unset, help="sessions at a time (default: 16)"
+    )
+    parser.add_argument(
+        "--min-fps",
+        type=between(1, 60),
+        default=unset,
+        help="frames a second that every session is promised; more sessions than can have that are not let in "
+        "(default: 5)",
+    )
+    parser.add_argument(
+        "--max-queue", type=between(0, 10_000), default=unset, help="publishers that may wait for a place (default: 32)"
+    )
+    parser.add_argument(
+        "--idle-seconds", type=at_least(0), default=unset, help="end a session without frames; 0 for never (default)"
+    )
+    parser.add_argument(
+        "--max-session-seconds", type=at_least(0), default=unset, help="longest session; 0 for any length (default)"
+    )
+    parser.add_argument(
+        "--hang-timeout",
+        dest="hang_timeout_s",
+        type=at_least(0),
+        default=unset,
+        metavar="SECONDS",
+        help="replace a compute process that stands still for so long; 0 for never (default: 30)",
     )
     parser.add_argument(
         "--also-model",

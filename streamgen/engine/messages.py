@@ -88,6 +88,7 @@ class WorkerInfo:
         height: likewise.
         max_steps: most denoising steps.
         takes_reference: whether a reference picture can steer it.
+        frame_ms: of one network call at 256x256, measured when the backend was chosen; None when it was not.
     """
 
     model: str
@@ -101,6 +102,7 @@ class WorkerInfo:
     height: int = 256
     max_steps: int = 4
     takes_reference: bool = False
+    frame_ms: float | None = None
 
 
 # ------------------------------------------------------------------------------------------------------------ commands

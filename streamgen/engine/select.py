@@ -60,6 +60,12 @@ class BackendReport:
     reason: str
     candidates: tuple[Candidate, ...] = ()
 
+    @property
+    def ms(self) -> float | None:
+        """Of one network call at 256x256 with what was chosen; None where that was not measured."""
+        rows = (row for row in self.candidates if (row.backend, row.dtype) == (self.chosen, self.dtype))
+        return next((row.ms for row in rows if row.ms), None)
+
     def table(self) -> str:
         """The candidates as lines of text, fastest first."""
         rows = sorted(self.candidates, key=lambda row: (row.ms is None, row.ms))

@@ -156,6 +156,7 @@ def describe(engine: Engine, name: str, launch: WorkerLaunch) -> WorkerInfo:
         height=model.spec.height,
         max_steps=model.spec.max_steps,
         takes_reference=model.takes_reference,
+        frame_ms=report.ms,
     )
 
 

@@ -61,6 +61,7 @@ def create_app(
     sessions = Sessions(config, worker, pool, clock)
     switch = ModelSwitch(config.specs, worker, sessions)
     worker.on_restyled = switch.on_restyled
+    worker.on_load = sessions.on_load
     access = Access(config.token, config.origins)
     house = House(config, access, worker, startup, sessions, switch, pool, clock, hello_timeout_s)
     publications = Publications(config.publish, sessions, clock)

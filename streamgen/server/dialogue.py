@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Literal
 
 from streamgen.codec import decode_reference, encode_png
@@ -19,6 +20,7 @@ from streamgen.protocol import (
     Paused,
     Ping,
     Pong,
+    Queued,
     Reference,
     Reformat,
     Resume,
@@ -33,6 +35,7 @@ from streamgen.protocol import (
 )
 from streamgen.server.house import House
 from streamgen.server.outbox import Outbox
+from streamgen.server.queue import Place
 from streamgen.server.session import Session
 from streamgen.wire import Codec, FrameHeader, Kind, pack_frame
 
@@ -48,9 +51,14 @@ _ENDS = {
     "no_such_session": Close.NO_SESSION,
     "publisher_exists": Close.PUBLISHER_EXISTS,
     "server_full": Close.CAPACITY,
+    "queue_full": Close.CAPACITY,
     "worker_not_ready": Close.CAPACITY,
 }
 """Errors after which the connection is closed, because its hello cannot be granted."""
+
+
+_WAIT_ON = frozenset({"server_full", "worker_not_ready", "no_shared_memory"})
+"""Errors of a client in the queue that may pass."""
 
 
 def close_code(error: StreamgenError) -> int:
@@ -71,10 +79,13 @@ class Dialogue:
         self._house = house
         self._refused = 0
         self._hello_deadline: asyncio.TimerHandle | None = None
+        self._place: Place | None = None
 
     def close(self) -> None:
         """The connection is gone."""
         self._stop_waiting()
+        if self._place is not None:
+            self._house.sessions.queue.leave(self._place)
         self._house.sessions.disconnect(self.outbox, self.session)
 
     def expect_hello(self) -> None:
@@ -91,7 +102,7 @@ class Dialogue:
             message = parse_client_message(text)
             ref = getattr(message, "ref", None)
             if isinstance(message, Hello):
-                self.outbox.tell(await self.hello(message))
+                self.outbox.tell(await self._greet(message))
             elif isinstance(message, Bye):
                 self._bye()
             else:
@@ -106,7 +117,7 @@ class Dialogue:
         Raises:
             StreamgenError: why it cannot be.
         """
-        if self.session is not None:
+        if self.session is not None or self._place is not None:
             raise ProtocolError("already_welcome", "hello was said before")
         self._stop_waiting()
         try:
@@ -160,7 +171,38 @@ class Dialogue:
             self._hello_deadline.cancel()
             self._hello_deadline = None
 
-    def _join(self, hello: Hello) -> Welcome:
+    async def _greet(self, hello: Hello) -> Welcome | Queued:
+        """Let the client in, or let it wait for a place if it said it would."""
+        try:
+            return await self.hello(hello)
+        except SessionError as error:
+            if error.code != "server_full" or not hello.queue or hello.role != "publish":
+                raise
+            return self._queue(hello)
+
+    def _queue(self, hello: Hello) -> Queued:
+        place = Place(partial(self._enter, hello), lambda at: self.outbox.tell(Queued(position=at, ref=hello.ref)))
+        position = self._house.sessions.queue.join(place)
+        self._place = place
+        self._stop_waiting()
+        return Queued(position=position, ref=hello.ref)
+
+    def _enter(self, hello: Hello) -> bool:
+        """It may be this client's turn."""
+        try:
+            welcome = self._join(hello, waited=True)
+        except StreamgenError as error:
+            if error.code in _WAIT_ON:
+                return False
+            self._place = None
+            self.expect_hello()
+            self.refuse(error, hello.ref)
+            return True
+        self._place = None
+        self.outbox.tell(welcome)
+        return True
+
+    def _join(self, hello: Hello, *, waited: bool = False) -> Welcome:
         self.outbox.codec = _CODECS[hello.codec]
         self.outbox.alpha = hello.alpha
         resumed = False
@@ -169,7 +211,7 @@ class Dialogue:
             if self.session.updated is not None:
                 self.outbox.refresh(self.session.updated)
         else:
-            self.session, resumed = self._house.sessions.publish(hello, self.outbox)
+            self.session, resumed = self._house.sessions.publish(hello, self.outbox, waited=waited)
         self.role = hello.role
         return self._welcome(self.session, hello, resumed)
 

@@ -9,6 +9,7 @@ from streamgen.engine.messages import OUTBOX_BYTES, OpenSession, ReferSession, S
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Output, Pixels, Timing
 from streamgen.mailbox import SharedSlot, Taken
+from streamgen.server.capacity import Work
 from streamgen.server.worker_link import SessionListener
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 from streamgen.wire import MAX_PIXELS
@@ -52,6 +53,11 @@ class Opened:
     reference: Pixels | None = None
     referring: ReferSession | None = None
     asked: dict[int, FrameFormat] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Work:
+        """What each of its frames asks of the device."""
+        return Work.of(self.format, self.settings)
 
     def open_commands(self) -> list[SessionCommand]:
         """What opens the session in a new worker: as it was asked to be, not as the last worker had it. A reference

@@ -43,6 +43,7 @@ from streamgen.engine.shares import Load
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Pixels
 from streamgen.mailbox import Note
+from streamgen.server.capacity import Capacity, Work
 from streamgen.server.incarnation import Incarnation
 from streamgen.server.opened import MAX_FRAME_BYTES, Opened, make_slots
 from streamgen.server.restarts import Restarts
@@ -53,6 +54,7 @@ __all__ = ["Worker"]
 
 _LOG = logging.getLogger(__name__)
 _WATCH_S = 1.0
+_MEASURED_AT = Work(256 * 256, steps=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Worker:
         self._switch: _Switch | None = None
         self._ready = False
         self._stopping = False
+        self._capacity = Capacity(config.min_fps)
         self._restarts = Restarts()
         self._ready_s = 0.0
         self._restarting: asyncio.Task[None] | None = None
@@ -146,6 +149,9 @@ class Worker:
         reference: Pixels | None = None,
     ) -> None:
         current = self._running()
+        if session not in self._sessions:
+            others = [(other.work, other.settings.max_fps) for other in self._sessions.values()]
+            self._capacity.check(Work.of(format, settings), settings.max_fps, others)
         key = f"{session}#{next(self._openings)}"
         opened = Opened(key, format, settings, rev, listener, *make_slots(current.lock), reference=reference)
         self.close(session)
@@ -223,8 +229,12 @@ class Worker:
         ready = await first
         if self._current.ended.is_set():
             raise WorkerError("worker_died", "the worker process ended just after it was ready")
-        self._info = ready.info
+        self._serve(ready.info)
         self._ready, self._ready_s = True, self._loop.time()
+
+    def _serve(self, info: WorkerInfo) -> None:
+        self._info = info
+        self._capacity.begin(_MEASURED_AT if info.frame_ms else None, (info.frame_ms or 0.0) / 1000)
 
     # ------------------------------------------------------------------------------------ on the listening thread
 
@@ -293,7 +303,7 @@ class Worker:
         match report:
             case Switched(info):
                 switch, self._switch = self._switch, None
-                self._info = info
+                self._serve(info)
                 if switch is not None:
                     command = switch.command
                     self._launch = replace(self._launch, model=command.model, loras=command.loras)
@@ -308,9 +318,11 @@ class Worker:
                 _LOG.info("the model that served before gave back %d bytes", freed_bytes)
 
     def _load_report(self, load: Load) -> None:
+        names = {known.key: name for name, known in self._sessions.items()}
+        named = Load(load.window_s, {names[key]: spent for key, spent in load.spent.items() if key in names})
+        self._capacity.note(named, {name: known.work for name, known in self._sessions.items()})
         if self.on_load is not None:
-            names = {known.key: name for name, known in self._sessions.items()}
-            self.on_load(Load(load.window_s, {names[key]: spent for key, spent in load.spent.items() if key in names}))
+            self.on_load(named)
 
     def _switch_failed(self, error: StreamgenError) -> None:
         switch, self._switch = self._switch, None

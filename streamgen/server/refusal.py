@@ -25,6 +25,7 @@ _STATUS = {
     "ice_restart_unsupported": 422,
     "etag_required": 428,
     "server_full": 503,
+    "queue_full": 503,
     "worker_not_ready": 503,
 }
 _RETRY_S = 2

@@ -89,6 +89,7 @@ class Session:
         self._paused = False
         self._frames_in = 0
         self._frames_out = 0
+        self._touched_s = 0.0
 
     def open(self, publisher: Outbox, format: FrameFormat, settings: StreamSettings) -> None:
         """Put ``publisher`` in charge. Frames in flight from an earlier connection reach nobody.
@@ -184,9 +185,20 @@ class Session:
         if superseded is not None:
             self._supersede("image", superseded)
 
+    def touch(self, now_s: float) -> None:
+        """Begin to count how long nothing comes."""
+        self._touched_s = now_s
+
+    def idle_s(self, now_s: float) -> float:
+        """How long nothing came; a prompt stream that somebody watches is not idle."""
+        if self.settings.source == "prompt" and self._running:
+            self._touched_s = now_s
+        return now_s - self._touched_s
+
     def admit(self, now_s: float) -> bool:
         """Count a frame that arrived, and say whether it is worth decoding."""
         self._frames_in += 1
+        self._touched_s = now_s
         if self._paused:
             self.drops["paused"] += 1
             return False

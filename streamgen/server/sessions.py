@@ -10,10 +10,12 @@ from typing import Any
 
 from streamgen.config import ServerConfig
 from streamgen.engine.limits import check_settings
+from streamgen.engine.shares import Load
 from streamgen.errors import SessionError
 from streamgen.protocol import Bye, Close, Hello
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool
+from streamgen.server.queue import Queue
 from streamgen.server.session import MAX_VIEWERS, Session
 from streamgen.server.worker_link import WorkerLink
 from streamgen.settings import FrameFormat, StreamSettings, merge_settings, parse_format
@@ -37,6 +39,8 @@ class Sessions:
         self._expiries: dict[str, asyncio.TimerHandle] = {}  # sessions without a publisher, longest first
         self._connected: set[Outbox] = set()
         self._opened = asyncio.Event()
+        self._limits: dict[str, list[asyncio.TimerHandle]] = {}
+        self.queue = Queue(config.max_queue)
         self._closing = False
         self._all_gone = asyncio.Event()
 
@@ -77,8 +81,13 @@ class Sessions:
                 self._config.resume_seconds, self.end, session
             )
 
-    def publish(self, hello: Hello, outbox: Outbox) -> tuple[Session, bool]:
+    def publish(self, hello: Hello, outbox: Outbox, *, waited: bool = False) -> tuple[Session, bool]:
         """Open a session, or take over the one whose token ``hello`` carries.
+
+        Args:
+            hello: what the publisher asks for.
+            outbox: its connection.
+            waited: it is its turn in the queue; others do not overtake those who wait.
 
         Returns:
             The session, and whether it was taken over.
@@ -90,7 +99,7 @@ class Sessions:
         """
         if hello.resume is not None:
             return self._take_over(hello, hello.resume, outbox), True
-        return self._open(hello, outbox), False
+        return self._open(hello, outbox, waited=waited), False
 
     def view(self, hello: Hello, outbox: Outbox) -> Session:
         """Join a session.
@@ -114,9 +123,19 @@ class Sessions:
         del self._by_name[session.name]
         del self._by_token[session.token]
         self._keep(session)
+        for timer in self._limits.pop(session.name, ()):
+            timer.cancel()
         session.close()
         for viewer in tuple(session.viewers):
             viewer.end(Close.NO_SESSION, "the session ended", Bye(reason="session_ended"))
+        if not self._closing:
+            # Not at once: whoever ends a session to open another comes first.
+            asyncio.get_running_loop().call_soon(self.queue.serve)
+
+    def on_load(self, load: Load) -> None:
+        """A second has passed on the device; it may have room for those who wait."""
+        if not self._closing:
+            self.queue.serve()
 
     def shut_down(self) -> None:
         """Say goodbye to every client, also to those still to come, and end all sessions."""
@@ -138,15 +157,16 @@ class Sessions:
     def _dismiss(self, outbox: Outbox) -> None:
         outbox.end(Close.DRAINING, "the server is shutting down", Bye(reason="shutting_down"))
 
-    def _open(self, hello: Hello, outbox: Outbox) -> Session:
+    def _open(self, hello: Hello, outbox: Outbox, *, waited: bool) -> Session:
         settings = self._settings(StreamSettings(), hello)
         format = self._format(hello.format)
         name = hello.session or secrets.token_urlsafe(_NAME_BYTES)
-        self._make_room(name)
+        self._make_room(name, waited=waited)
         session = Session(name, secrets.token_urlsafe(_TOKEN_BYTES), format, settings, self._worker, self._pool)
         session.open(outbox, format, settings)
         self._by_name[name] = self._by_token[session.token] = session
         self._opened.set()
+        self._limit(session)
         return session
 
     def _take_over(self, hello: Hello, token: str, outbox: Outbox) -> Session:
@@ -179,7 +199,31 @@ class Sessions:
         if expiry is not None:
             expiry.cancel()
 
-    def _make_room(self, name: str) -> None:
+    def _limit(self, session: Session) -> None:
+        """Begin to count the session's time."""
+        loop, config = asyncio.get_running_loop(), self._config
+        timers = self._limits[session.name] = []
+        session.touch(self._clock())
+        if config.max_session_seconds > 0:
+            fact = f"a session lasts {config.max_session_seconds:.0f} s here"
+            timers.append(loop.call_later(config.max_session_seconds, self._expire, session, "max_duration", fact))
+        if config.idle_seconds > 0:
+            timers.append(loop.call_later(config.idle_seconds, self._check_idle, session))
+
+    def _check_idle(self, session: Session) -> None:
+        left_s = self._config.idle_seconds - session.idle_s(self._clock())
+        if left_s > 0:
+            timer = asyncio.get_running_loop().call_later(left_s, self._check_idle, session)
+            self._limits[session.name][-1] = timer
+        else:
+            self._expire(session, "idle", f"no frame came for {self._config.idle_seconds:.0f} s")
+
+    def _expire(self, session: Session, reason: str, fact: str) -> None:
+        if session.publisher is not None:
+            session.publisher.end(Close.IDLE, fact, Bye(reason=reason))
+        self.end(session)
+
+    def _make_room(self, name: str, *, waited: bool) -> None:
         """Find a place under ``name``. Sessions that merely wait for their publisher give way: first one of that name,
         so that a program that was restarted gets its name back, then the one that waited longest."""
         holder = self.get(name)
@@ -187,6 +231,8 @@ class Sessions:
             if holder.publisher is not None:
                 raise SessionError("publisher_exists", f"the session {name!r} has a publisher", field="session")
             self.end(holder)
+        elif len(self.queue) and not waited:
+            raise SessionError("server_full", f"{len(self.queue)} publishers wait for a place already", retryable=True)
         elif len(self._by_name) >= self._config.max_sessions:
             if not self._expiries:
                 raise SessionError("server_full", f"all {self._config.max_sessions} sessions are taken", retryable=True)

@@ -100,8 +100,13 @@ class WorkerLink(Protocol):
         listener: SessionListener,
         reference: Pixels | None = None,
     ) -> None:
-        """Begin serving ``session``. Opening an open session replaces its format, settings, listener and reference
-        picture. The latter steers wherever the model takes one."""
+        """Begin serving ``session``, if the device can take it beside the others. Opening an open session replaces its
+        format, settings, listener and reference picture. The latter steers wherever the model takes one.
+
+        Raises:
+            SessionError: ``server_full``; never for a session that is open.
+            WorkerError: ``worker_not_ready`` or ``no_shared_memory``.
+        """
 
     def update(self, session: str, settings: StreamSettings, rev: int) -> None:
         """Put settings in force; answered by ``on_applied`` or ``on_refused``.

@@ -88,6 +88,7 @@ def client_messages() -> dict[str, Any]:
         "codec": "jpeg",
         "alpha": False,
         "client": "",
+        "queue": False,
     }
     return {
         "valid": [
@@ -105,6 +106,7 @@ def client_messages() -> dict[str, Any]:
                     "codec": "raw",
                     "alpha": True,
                     "client": "streamgen-js/0.1.0",
+                    "queue": True,
                 },
             ),
             said(
@@ -245,6 +247,7 @@ def server_messages() -> dict[str, Any]:
                     "ref": "9",
                 },
             ),
+            said("queued", {"type": "queued", "position": 2, "ref": "h1"}),
             said("restyled", {"type": "restyled", "styles": ["ink", "my aunt"]}),
             said("ack", {"type": "ack", "seq": 3}),
             said("paused", {"type": "paused", "ref": "a"}),
