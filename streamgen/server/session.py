@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streamgen.engine.limits import check_settings, fit_settings
@@ -16,6 +16,7 @@ from streamgen.protocol import ErrorMessage, Referenced, Reformatted, StatsRepor
 from streamgen.server.line import Line
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool, Picture
+from streamgen.server.quality import AS_ASKED, Given
 from streamgen.server.worker_link import WorkerInfo, WorkerLink
 from streamgen.settings import FrameFormat, Reading, StreamSettings, merge_settings, parse_format
 
@@ -66,8 +67,9 @@ class Session:
     ) -> None:
         self.name = name
         self.token = token
-        self.format = format
+        self.format = self.asked_format = format
         self.settings = settings
+        self.given = AS_ASKED
         self.rev = 0
         self.publisher: Outbox | None = None
         self.viewers: set[Outbox] = set()
@@ -87,7 +89,7 @@ class Session:
         self._running = True
         self._pacer = Pacer(SERVER_BURST)
         self._paused = False
-        self._frames_in = 0
+        self.frames_in = 0
         self._frames_out = 0
         self._touched_s = 0.0
 
@@ -107,7 +109,8 @@ class Session:
             self.newest = None
             for viewer in self.viewers:
                 viewer.change_format(Reformatted(format=format))
-        self.format, self.settings, self.rev = format, settings, rev
+        self.format = self.asked_format = format
+        self.settings, self.rev, self.given = settings, rev, AS_ASKED
         self.publisher = publisher
         self._asked.clear()
         self._reformatting, self._format_rev = None, 0
@@ -154,7 +157,7 @@ class Session:
         self.settings = settings
         self.rev += 1
         self._asked.append(_Asked(self.rev, self.settings, ref, asker))
-        self._worker.update(self.name, self.settings, self.rev)
+        self._worker.update(self.name, self.given.settings(settings), self.rev)
 
     def reformat(self, asker: Outbox, changes: dict[str, Any], ref: str | None) -> None:
         """Have another format prepared, instead of one that is being prepared; ``reformatted`` goes out once it is in
@@ -164,13 +167,35 @@ class Session:
             SettingsError: naming the field at fault; nothing changes.
         """
         superseded = self._reformatting
-        last = self.format if superseded is None else superseded.format
+        last = self.asked_format if superseded is None else superseded.format
         wanted = parse_format({**last.model_dump(), **changes})
-        self._format_rev += 1
-        self._reformatting = _Reformatting(self._format_rev, wanted, ref, asker)
-        self._worker.reformat(self.name, wanted, self._format_rev)
+        self.given = replace(self.given, shrunk=0)
+        self._reformatting = _Reformatting(self._prepare(wanted), wanted, ref, asker)
         if superseded is not None:
             self._supersede("format", superseded)
+
+    def give(self, given: Given, why: str) -> bool:
+        """Compute with less than was asked for, or with more again, and tell everybody why."""
+        format = given.format(self.asked_format)
+        if self._reformatting is not None or len(self._asked) >= MAX_UPDATES_WAITING:
+            return False
+        before, self.given = self.given, given
+        if format != before.format(self.asked_format):
+            self._prepare(format)
+        if given.one_step != before.one_step:
+            self.rev += 1
+            self._worker.update(self.name, given.settings(self.settings), self.rev)
+        code = "quality_restored" if given == AS_ASKED else "quality_changed"
+        steps = given.settings(self.settings).steps
+        fact = f"at most {given.rate(self.settings.max_fps)} frames a second, {format.width}x{format.height}"
+        self.on_warning(code, f"{why}; now {fact}, {steps} {'step' if steps == 1 else 'steps'}")
+        return True
+
+    def _prepare(self, format: FrameFormat) -> int:
+        """Have the worker make another format, and return the revision that it will be in force with."""
+        self._format_rev += 1
+        self._worker.reformat(self.name, format, self._format_rev)
+        return self._format_rev
 
     def refer(self, asker: Outbox, reference: Pixels | None, ref: str | None) -> None:
         """Have another reference picture steer, uint8 [H, W, 3], or none, unless ``asker`` has left, or another
@@ -197,7 +222,7 @@ class Session:
 
     def admit(self, now_s: float) -> bool:
         """Count a frame that arrived, and say whether it is worth decoding."""
-        self._frames_in += 1
+        self.frames_in += 1
         self._touched_s = now_s
         if self._paused:
             self.drops["paused"] += 1
@@ -205,7 +230,7 @@ class Session:
         if self.settings.source == "prompt":
             self.drops["source"] += 1
             return False
-        if not self._pacer.admit(now_s, self.settings.max_fps):
+        if not self._pacer.admit(now_s, self.given.rate(self.settings.max_fps)):
             self.drops["rate"] += 1
             return False
         return True
@@ -234,7 +259,7 @@ class Session:
     def report(self, who: Outbox, ref: str | None) -> StatsReport:
         """The session's counters, with the drops on the way to ``who``."""
         return StatsReport(
-            frames_in=self._frames_in,
+            frames_in=self.frames_in,
             frames_out=self._frames_out,
             drops=dict(self.drops + who.drops),
             stages=self.stages.percentiles(),
@@ -249,7 +274,7 @@ class Session:
         if fitted != self.settings:
             self.settings = fitted
             self.rev += 1
-            self._worker.update(self.name, fitted, self.rev)
+            self._worker.update(self.name, self.given.settings(fitted), self.rev)
 
     def subscribers(self) -> Iterator[Outbox]:
         """The publisher and the viewers."""
@@ -312,7 +337,7 @@ class Session:
         if asked is None or asked.rev != rev:
             asked = None
         else:
-            self._reformatting = None
+            self._reformatting, self.asked_format = None, format
         for subscriber in self.subscribers():
             ref = asked.ref if asked is not None and asked.asker is subscriber else None
             subscriber.change_format(Reformatted(format=format, ref=ref))

@@ -15,6 +15,7 @@ from streamgen.errors import SessionError
 from streamgen.protocol import Bye, Close, Hello
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool
+from streamgen.server.quality import Governor
 from streamgen.server.queue import Queue
 from streamgen.server.session import MAX_VIEWERS, Session
 from streamgen.server.worker_link import WorkerLink
@@ -40,6 +41,7 @@ class Sessions:
         self._connected: set[Outbox] = set()
         self._opened = asyncio.Event()
         self._limits: dict[str, list[asyncio.TimerHandle]] = {}
+        self._governor = Governor(config.min_fps)
         self.queue = Queue(config.max_queue)
         self._closing = False
         self._all_gone = asyncio.Event()
@@ -133,7 +135,8 @@ class Sessions:
             asyncio.get_running_loop().call_soon(self.queue.serve)
 
     def on_load(self, load: Load) -> None:
-        """A second has passed on the device; it may have room for those who wait."""
+        """A second has passed on the device; it may be short of time, or have room for those who wait."""
+        self._governor.look(load, self)
         if not self._closing:
             self.queue.serve()
 
@@ -176,7 +179,7 @@ class Sessions:
                 "bad_resume_token", "the resume token is unknown or its session has ended", field="resume"
             )
         settings = self._settings(session.settings, hello)
-        format = self._format(hello.format) if hello.format else session.format
+        format = self._format(hello.format) if hello.format else session.asked_format
         former = session.publisher
         session.open(outbox, format, settings)
         self._keep(session)

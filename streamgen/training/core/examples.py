@@ -124,8 +124,8 @@ def question(examples: Examples, goal: Tensor, own_picture: OwnPicture, styles: 
     refined = torch.nonzero(~e.first & e.own).flatten()
     if len(refined):
         level = first_level(e.strength[refined])
-        noise = torch.randn_like(goal[refined])
-        x_t = _noised(e.source[refined], noise, level)
+        # Turned round it is other noise than that of the step, and still the same for a frame and its twin.
+        x_t = _noised(e.source[refined], e.noise[refined].flip(2, 3), level)
         made = own_picture(x_t, level, e.strength[refined], styles[e.style[refined]], e.source[refined])
         picture = picture.index_copy(0, refined, made.float())
     return _noised(picture, e.noise, e.t)
