@@ -123,6 +123,7 @@ class ServerConfig:
         data: the folder of what users made, such as styles; ``from_environment`` fills it in. None for none.
         backend: ``auto`` or a name in ``streamgen.backends.BACKENDS``.
         device: ``auto``, ``cpu``, ``cuda``, ...
+        devices: several of them, each with a process and the model of its own; () for ``device`` alone.
         dtype: see ``ModelSpec``, as all that follow up to ``quantise``.
         loras: as ``LoraSpec.parse`` reads them.
         fused_loras: likewise, fused.
@@ -162,6 +163,7 @@ class ServerConfig:
     data: Path | None = None
     backend: str = "auto"
     device: str = "auto"
+    devices: tuple[str, ...] = ()
     dtype: str = "auto"
     max_batch: int = 0
     vae: str = "auto"

@@ -17,7 +17,7 @@ from streamgen.backends import BACKENDS
 from streamgen.config import ServerConfig, from_environment, worker_environment
 from streamgen.engine.threads import compute_threads
 
-__all__ = ["add_engine_arguments", "at_least", "between", "config_of", "start_compute", "terminable"]
+__all__ = ["add_engine_arguments", "at_least", "between", "config_of", "device_names", "start_compute", "terminable"]
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +141,11 @@ def at_least(low: float) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def device_names(text: str) -> tuple[str, ...]:
+    """An argument type: names of devices with commas between them."""
+    return tuple(_device(name.strip()) for name in text.split(","))
 
 
 def _device(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from streamgen.cli.options import add_engine_arguments, at_least, between, config_of
+from streamgen.cli.options import add_engine_arguments, at_least, between, config_of, device_names
 
 __all__ = ["add_arguments", "run"]
 
@@ -73,6 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="send a session, or else the one open the longest, to rtmp://, rtmps://, srt://, udp:// or rtsp://, or "
         "into a .mp4, .mkv, .ts, .webm or .flv; several are possible; no sound; "
         "a URL with a secret is better kept in STREAMGEN_PUBLISH",
+    )
+    parser.add_argument(
+        "--devices",
+        type=device_names,
+        default=unset,
+        metavar="DEVICE,DEVICE",
+        help="several devices, such as cuda:0,cuda:1: each loads the model, sessions go where there is room",
     )
     _add_webrtc_arguments(parser)
     add_engine_arguments(parser)

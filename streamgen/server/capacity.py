@@ -67,7 +67,7 @@ class Capacity:
         self.busy = min(1.0, sum(spent.seconds for spent in load.spent.values()) / load.window_s)
         for session, spent in load.spent.items():
             work = works.get(session)
-            if work is not None:
+            if work is not None and spent.frames:
                 measured_s = spent.seconds / spent.frames
                 known_s = self._frame_s.get(work, measured_s)
                 self._frame_s[work] = _KEEP * known_s + (1 - _KEEP) * measured_s

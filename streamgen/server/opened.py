@@ -5,7 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Lock
 
-from streamgen.engine.messages import OUTBOX_BYTES, OpenSession, ReferSession, SessionCommand
+from streamgen.engine.messages import (
+    OUTBOX_BYTES,
+    Applied,
+    Dropped,
+    FrameFailed,
+    OpenSession,
+    Referenced,
+    ReferenceFailed,
+    ReferSession,
+    ReformatFailed,
+    Reformatted,
+    Refused,
+    SessionCommand,
+    SessionReport,
+)
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Output, Pixels, Timing
 from streamgen.mailbox import SharedSlot, Taken
@@ -71,11 +85,32 @@ class Opened:
         slots = self.inbox.name, self.outbox.name
         return OpenSession(self.key, format, self.settings, self.rev, *slots, rev, self.running, self.reference)
 
+    def hear(self, report: SessionReport) -> None:
+        """Obey a report of the worker on this session."""
+        match report:
+            case Applied(_, rev, reading):
+                self._applied(rev, reading)
+            case Refused(_, rev, error):
+                self._refused(rev, error)
+            case Reformatted(_, rev):
+                self._announce_format(rev)
+            case ReformatFailed(_, rev, error):
+                self._format_failed(rev, error)
+            case Referenced(_, rev):
+                self._referenced(rev)
+            case ReferenceFailed(_, rev, error):
+                self._reference_failed(rev, error)
+            case Dropped(_, reason, count):
+                self.listener.on_dropped(reason, count)
+            case FrameFailed(_, error):
+                self.listener.on_dropped("failed", 1)
+                self.listener.on_error(error)
+
     def ask_format(self, rev: int, format: FrameFormat) -> None:
         """Note a format that the worker is asked for; those asked for before it will not be prepared any more."""
         self.asked[rev] = format
 
-    def announce_format(self, rev: int) -> None:
+    def _announce_format(self, rev: int) -> None:
         """Tell the listener that this format is in force, unless it has heard so."""
         format = self.asked.get(rev)
         if format is None:
@@ -87,9 +122,9 @@ class Opened:
     def announce_newest_format(self) -> None:
         """After ``open_commands`` went to a new worker: it begins with the format that was asked for last."""
         if self.asked:
-            self.announce_format(max(self.asked))
+            self._announce_format(max(self.asked))
 
-    def format_failed(self, rev: int, error: StreamgenError) -> None:
+    def _format_failed(self, rev: int, error: StreamgenError) -> None:
         """The worker cannot make this format."""
         if self.asked.pop(rev, None) is not None:
             self.listener.on_reformat_failed(rev, error)
@@ -99,25 +134,25 @@ class Opened:
         self.referring = ReferSession(self.key, reference, rev)
         return self.referring
 
-    def referenced(self, rev: int) -> None:
+    def _referenced(self, rev: int) -> None:
         """The worker steers by this reference picture."""
         if self.referring is not None and self.referring.rev == rev:
             self.reference, self.referring = self.referring.reference, None
         self.listener.on_referenced(rev)
 
-    def reference_failed(self, rev: int, error: StreamgenError) -> None:
+    def _reference_failed(self, rev: int, error: StreamgenError) -> None:
         """The worker cannot steer by this reference picture."""
         if self.referring is not None and self.referring.rev == rev:
             self.referring = None
         self.listener.on_reference_failed(rev, error)
 
-    def applied_settings(self, rev: int, reading: Reading | None) -> None:
+    def _applied(self, rev: int, reading: Reading | None) -> None:
         """The worker confirmed a revision."""
         if rev == self.rev:
             self.applied = (rev, self.settings)
         self.listener.on_applied(rev, reading)
 
-    def refused_settings(self, rev: int, error: StreamgenError) -> None:
+    def _refused(self, rev: int, error: StreamgenError) -> None:
         """The worker refused a revision; a restarted one must not choke on the same again."""
         if rev == self.rev and self.applied is not None:
             self.rev, self.settings = self.applied
@@ -127,7 +162,7 @@ class Opened:
         """Hand a picture to the listener, and first say that its format is in force: it may have come in the place of
         an older one, ahead of the worker's own word."""
         note = taken.note
-        self.announce_format(note.format_rev)
+        self._announce_format(note.format_rev)
         timing = Timing(queued_ms=note.queued_ms, engine_ms=note.engine_ms)
         output = Output(taken.pixels, note.seq, note.captured_us, note.settings_rev, timing, note.warm_up)
         self.listener.on_output(output, gap=taken.replaced > 0)

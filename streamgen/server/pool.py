@@ -8,26 +8,18 @@ import logging
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from streamgen.config import ServerConfig
 from streamgen.engine.messages import (
-    Applied,
     CloseSession,
-    Dropped,
     Failed,
-    FrameFailed,
     Freed,
     Made,
     ModelReport,
     Ready,
-    Referenced,
-    ReferenceFailed,
-    ReformatFailed,
     ReformatSession,
-    Reformatted,
-    Refused,
     Report,
     Restyled,
     RunSession,
@@ -39,7 +31,7 @@ from streamgen.engine.messages import (
     UpdateSession,
     WorkerLaunch,
 )
-from streamgen.engine.shares import Load
+from streamgen.engine.shares import Load, Spent
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Pixels
 from streamgen.mailbox import Note
@@ -117,6 +109,21 @@ class Worker:
             raise WorkerError("worker_not_ready", "the worker has not started yet", retryable=True)
         return self._info
 
+    @property
+    def sessions(self) -> Mapping[str, Opened]:
+        """What is served, by name."""
+        return self._sessions
+
+    @property
+    def serving(self) -> tuple[str, tuple[str, ...] | None]:
+        """The model in force and those of its LoRAs that are loaded, as ``switch`` takes them."""
+        return self._launch.model, self._launch.loras
+
+    @property
+    def promised(self) -> float:
+        """The share of the device that the sessions were promised; without measurements it counts them."""
+        return sum(self._capacity.demand(*work) or 1e-3 for work in self._works())
+
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         await self._spawn()
@@ -147,11 +154,13 @@ class Worker:
         rev: int,
         listener: SessionListener,
         reference: Pixels | None = None,
+        *,
+        admitted: bool = False,
     ) -> None:
+        """As ``WorkerLink.open``; ``admitted``: served elsewhere until now, and let in whatever the load."""
         current = self._running()
-        if session not in self._sessions:
-            others = [(other.work, other.settings.max_fps) for other in self._sessions.values()]
-            self._capacity.check(Work.of(format, settings), settings.max_fps, others)
+        if session not in self._sessions and not admitted:
+            self._capacity.check(Work.of(format, settings), settings.max_fps, self._works())
         key = f"{session}#{next(self._openings)}"
         opened = Opened(key, format, settings, rev, listener, *make_slots(current.lock), reference=reference)
         self.close(session)
@@ -232,6 +241,9 @@ class Worker:
         self._serve(ready.info)
         self._ready, self._ready_s = True, self._loop.time()
 
+    def _works(self) -> list[tuple[Work, int]]:
+        return [(session.work, session.settings.max_fps) for session in self._sessions.values()]
+
     def _serve(self, info: WorkerInfo) -> None:
         self._info = info
         self._capacity.begin(_MEASURED_AT if info.frame_ms else None, (info.frame_ms or 0.0) / 1000)
@@ -278,26 +290,8 @@ class Worker:
 
     def _session_report(self, report: SessionReport) -> None:
         known = self._by_key.get(report.session)
-        if known is None:
-            return
-        match report:
-            case Applied(_, rev, reading):
-                known.applied_settings(rev, reading)
-            case Refused(_, rev, error):
-                known.refused_settings(rev, error)
-            case Reformatted(_, rev):
-                known.announce_format(rev)
-            case ReformatFailed(_, rev, error):
-                known.format_failed(rev, error)
-            case Referenced(_, rev):
-                known.referenced(rev)
-            case ReferenceFailed(_, rev, error):
-                known.reference_failed(rev, error)
-            case Dropped(_, reason, count):
-                known.listener.on_dropped(reason, count)
-            case FrameFailed(_, error):
-                known.listener.on_dropped("failed", 1)
-                known.listener.on_error(error)
+        if known is not None:
+            known.hear(report)
 
     def _model_report(self, report: ModelReport) -> None:
         match report:
@@ -318,8 +312,8 @@ class Worker:
                 _LOG.info("the model that served before gave back %d bytes", freed_bytes)
 
     def _load_report(self, load: Load) -> None:
-        names = {known.key: name for name, known in self._sessions.items()}
-        named = Load(load.window_s, {names[key]: spent for key, spent in load.spent.items() if key in names})
+        spent = {name: load.spent.get(known.key, Spent()) for name, known in self._sessions.items()}
+        named = Load(load.window_s, spent)
         self._capacity.note(named, {name: known.work for name, known in self._sessions.items()})
         if self.on_load is not None:
             self.on_load(named)

@@ -99,12 +99,14 @@ class Governor:
         present = {session.name: session for session in sessions}
         self._watched = {name: watched for name, watched in self._watched.items() if name in present}
         busy = sum(spent.seconds for spent in load.spent.values()) / load.window_s
-        contended = busy >= _BUSY and sum(name in present for name in load.spent) > 1
-        for name, session in present.items():
+        contended = busy >= _BUSY and sum(spent.frames > 0 for spent in load.spent.values()) > 1
+        for name, spent in load.spent.items():
+            session = present.get(name)
+            if session is None:
+                continue
             watched = self._watched.setdefault(name, _Watched(session.frames_in))
             arrived, watched.frames_in = session.frames_in - watched.frames_in, session.frames_in
             wanted_fps = min(session.settings.max_fps, arrived / load.window_s)
-            spent = load.spent.get(name, Spent())
             served_fps = spent.frames / load.window_s
             short = contended and served_fps < _SHORT * session.given.rate(math.ceil(wanted_fps))
             watched.short_s = watched.short_s + load.window_s if short else 0.0

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from urllib.parse import quote
 
@@ -20,13 +21,14 @@ from streamgen.errors import ConfigError, PortInUse, StreamgenError
 from streamgen.protocol import MAX_MESSAGE_BYTES
 from streamgen.server.access import is_loopback
 from streamgen.server.app import create_app
+from streamgen.server.fleet import Fleet
 from streamgen.server.house import HELLO_TIMEOUT_S, House
 from streamgen.server.http_transport import DirectHttp
 from streamgen.server.pool import Worker
 from streamgen.server.transport import BoundedWebSocket
 from streamgen.server.worker_link import WorkerLink
 
-__all__ = ["Server", "bind", "serve", "server_for"]
+__all__ = ["Server", "bind", "serve", "server_for", "worker_for"]
 
 _LOG = logging.getLogger(__name__)
 _GRACE_S = 3
@@ -63,7 +65,7 @@ def serve(config: ServerConfig) -> int:
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         if config.token:
             url += f"#token={quote(config.token, safe='')}"
-        worker = Worker(config)
+        worker = worker_for(config)
         server = server_for(config, worker, url=url)
         worker.on_given_up = server.fail
         print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
@@ -72,6 +74,13 @@ def serve(config: ServerConfig) -> int:
     if server.failure is not None:
         raise server.failure
     return 0
+
+
+def worker_for(config: ServerConfig) -> Worker | Fleet:
+    """A worker for each device that was asked for."""
+    if not config.devices:
+        return Worker(config)
+    return Fleet([Worker(replace(config, device=device)) for device in config.devices])
 
 
 def server_for(

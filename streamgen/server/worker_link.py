@@ -68,7 +68,7 @@ class WorkerLink(Protocol):
     ``on_applied`` follows for every session."""
 
     on_load: Callable[[Load], None] | None
-    """Called on the event loop once a second with what each session, by name, has had of the device."""
+    """Called on the event loop once a second with what each session of a device, by name, has had of it."""
 
     @property
     def ready(self) -> bool:

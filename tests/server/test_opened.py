@@ -6,7 +6,7 @@ import multiprocessing
 
 import numpy as np
 
-from streamgen.engine.messages import OpenSession, ReferSession
+from streamgen.engine.messages import OpenSession, Referenced, ReferenceFailed, ReferSession, Reformatted
 from streamgen.errors import WorkerError
 from streamgen.frames import Pixels
 from streamgen.mailbox import Note, Taken
@@ -36,7 +36,7 @@ async def test_a_picture_that_overtakes_the_word_of_its_format_brings_it_along()
     assert ear.formats.empty()
     session.deliver(taken(WIDE, 1))
     assert ear.formats.get_nowait() == (1, WIDE)
-    session.announce_format(1)  # the worker's own word
+    session.hear(Reformatted("a#0", 1))  # the worker's own word
     assert ear.formats.empty()
     assert ear.outputs.qsize() == 2
 
@@ -46,11 +46,11 @@ async def test_a_format_that_was_ready_before_a_newer_one_was_asked_for_is_annou
     session = opened(ear)
     session.ask_format(1, WIDE)
     session.ask_format(2, TALL)
-    session.announce_format(1)
+    session.hear(Reformatted("a#0", 1))
     assert session.format == WIDE
     [opening] = session.open_commands()
     assert isinstance(opening, OpenSession) and opening.format == TALL
-    session.announce_format(2)
+    session.hear(Reformatted("a#0", 2))
     assert [ear.formats.get_nowait() for _ in range(2)] == [(1, WIDE), (2, TALL)]
 
 
@@ -61,14 +61,14 @@ async def test_a_new_worker_gets_the_reference_picture_in_force_and_is_asked_for
     session = opened(ear)
     for rev in (1, 2):  # the first is replaced
         session.ask_reference(rev, picture)
-    session.referenced(1)
+    session.hear(Referenced("a#0", 1))
     assert session.reference is None
-    session.referenced(2)
+    session.hear(Referenced("a#0", 2))
     session.ask_reference(3, None)
     opening, asking = session.open_commands()
     assert isinstance(opening, OpenSession) and opening.reference is picture
     assert isinstance(asking, ReferSession) and (asking.reference, asking.rev) == (None, 3)
-    session.referenced(3)
+    session.hear(Referenced("a#0", 3))
     [opening] = session.open_commands()
     assert isinstance(opening, OpenSession) and opening.reference is None
     assert [ear.references.get_nowait() for _ in range(3)] == [1, 2, 3]
@@ -78,9 +78,9 @@ async def test_a_reference_picture_that_the_worker_refused_leaves_the_one_before
     ear = Ear()
     session = opened(ear)
     session.ask_reference(1, picture)
-    session.referenced(1)
+    session.hear(Referenced("a#0", 1))
     session.ask_reference(2, picture[::-1])
-    session.reference_failed(2, WorkerError("engine_failed", "out of memory"))
+    session.hear(ReferenceFailed("a#0", 2, WorkerError("engine_failed", "out of memory")))
     [opening] = session.open_commands()
     assert isinstance(opening, OpenSession) and opening.reference is picture
     assert ear.refusals.get_nowait()[0] == 2

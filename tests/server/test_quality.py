@@ -40,7 +40,7 @@ def seconds(governor: Governor, count: int, clients: list[Client], spent: dict[s
 def test_less_is_given_in_the_order_rate_size_steps_and_given_back_in_the_other() -> None:
     governor, clients = Governor(5), [Client("a", StreamSettings(max_fps=30, steps=2)), Client("b")]
     a = clients[0]
-    governor.look(Load(1.0, {}), clients)
+    governor.look(Load(1.0, {"a": Spent(), "b": Spent()}), clients)
     shared = {"a": Spent(8, 0.5), "b": Spent(8, 0.5)}
     seconds(governor, 3, clients, shared)
     assert a.given == AS_ASKED
@@ -58,7 +58,7 @@ def test_less_is_given_in_the_order_rate_size_steps_and_given_back_in_the_other(
     assert a.given == Given(fps=8, shrunk=2, one_step=True)
     seconds(governor, 4, clients, starved)
     assert a.given == Given(fps=8, shrunk=2, one_step=True)  # there is no less
-    alone = {"a": Spent(8, 0.008)}
+    alone = {"a": Spent(8, 0.008), "b": Spent()}
     for step in (Given(8, 2), Given(8, 1), Given(8), AS_ASKED):
         seconds(governor, 9, clients, alone)
         assert a.given != step
