@@ -61,6 +61,8 @@ class WorkerLaunch:
         threads: compute threads; 0 leaves one core free.
         max_frame_bytes: of one frame, fitted or not.
         hang_timeout_s: how long the loop may stand still before the process counts as hung; 0 for ever.
+        choice: backend and precision that the model to start with ran in before; None to choose as ``backend`` and the
+            model's ``dtype`` say.
     """
 
     models: dict[str, ModelSpec]
@@ -70,6 +72,7 @@ class WorkerLaunch:
     threads: int
     max_frame_bytes: int
     hang_timeout_s: float
+    choice: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class WorkerInfo:
         height: likewise.
         max_steps: most denoising steps.
         takes_reference: whether a reference picture can steer it.
+        choice: backend and precision in use, as ``WorkerLaunch`` takes them.
         frame_ms: of one network call at 256x256, measured when the backend was chosen; None when it was not.
     """
 
@@ -102,6 +106,7 @@ class WorkerInfo:
     height: int = 256
     max_steps: int = 4
     takes_reference: bool = False
+    choice: tuple[str, str] | None = None
     frame_ms: float | None = None
 
 

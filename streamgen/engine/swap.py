@@ -22,7 +22,7 @@ from streamgen.settings import FrameFormat
 if TYPE_CHECKING:
     from streamgen.engine.engine import Engine
 
-__all__ = ["Loaded", "ModelSwap", "describe", "spec_of"]
+__all__ = ["Loaded", "ModelSwap", "describe", "spec_of", "start_of"]
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -141,6 +141,20 @@ def spec_of(launch: WorkerLaunch, name: str, loras: tuple[str, ...] | None) -> M
     return replace(spec, loras=tuple(lora for lora in spec.loras if lora.fused or lora.name in loras))
 
 
+def start_of(launch: WorkerLaunch) -> tuple[ModelSpec, str]:
+    """What to load first, and the backend to run it with: the one of the process before, where there was one.
+
+    Raises:
+        ConfigError: ``unknown_model``.
+    """
+    spec = spec_of(launch, launch.model, launch.loras)
+    if launch.choice is None:
+        return spec, launch.backend
+    backend, dtype = launch.choice
+    _LOG.info("%s runs in %s with %s, as before", launch.model, dtype, backend)
+    return replace(spec, dtype=dtype), backend
+
+
 def describe(engine: Engine, name: str, launch: WorkerLaunch) -> WorkerInfo:
     """What a worker says of the model that ``engine`` holds."""
     model, report = engine.model, engine.report
@@ -156,6 +170,7 @@ def describe(engine: Engine, name: str, launch: WorkerLaunch) -> WorkerInfo:
         height=model.spec.height,
         max_steps=model.spec.max_steps,
         takes_reference=model.takes_reference,
+        choice=(report.chosen, report.dtype),
         frame_ms=report.ms,
     )
 

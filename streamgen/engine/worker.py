@@ -49,7 +49,7 @@ from streamgen.engine.messages import (
 from streamgen.engine.pulse import Heart, Pulse
 from streamgen.engine.served import Served, attach
 from streamgen.engine.shares import FairShares
-from streamgen.engine.swap import Loaded, ModelSwap, describe, spec_of
+from streamgen.engine.swap import Loaded, ModelSwap, describe, start_of
 from streamgen.engine.threads import compute_threads
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Output
@@ -76,11 +76,11 @@ def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, pulse: Pul
     os.environ.update(worker_environment(threads))
     from streamgen.engine import build_engine
 
-    def build(spec: ModelSpec) -> Engine:
-        return build_engine(spec, launch.backend, threads, wait_for_compilation=False)
+    def build(spec: ModelSpec, backend: str = launch.backend) -> Engine:
+        return build_engine(spec, backend, threads, wait_for_compilation=False)
 
     try:
-        engine = build(spec_of(launch, launch.model, launch.loras))
+        engine = build(*start_of(launch))
     except StreamgenError as error:
         commands.send(Failed(error))
         return

@@ -246,6 +246,8 @@ class Worker:
 
     def _serve(self, info: WorkerInfo) -> None:
         self._info = info
+        # The next process need not measure again what this one has chosen: its sessions wait for it.
+        self._launch = replace(self._launch, choice=info.choice)
         self._capacity.begin(_MEASURED_AT if info.frame_ms else None, (info.frame_ms or 0.0) / 1000)
 
     # ------------------------------------------------------------------------------------ on the listening thread
