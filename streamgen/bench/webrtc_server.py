@@ -2,7 +2,8 @@
 
     python -m streamgen.bench.webrtc_server --port 8188 [--mends receiving,sending]
 
-``GET /bench/state`` tells what is alive in it, and how long its event loop was held up at most since the last request.
+``GET /bench/state`` tells what is alive in it, and how long its event loop was held up since the last request: at most,
+and in percentiles.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
+from streamgen.bench.figures import spread
 from streamgen.bench.loopback import Server, running
 from streamgen.config import ServerConfig
 from streamgen.engine.shares import Load
@@ -133,7 +135,7 @@ class _Observed:
     def __init__(self, app: Any, server: Uvicorn) -> None:
         self._app = app
         self._server = server
-        self._held_up_ms = 0.0
+        self._lags_ms: list[float] = []
         self._watching: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -142,8 +144,9 @@ class _Observed:
         if scope["type"] != "http" or scope["path"] != STATE:
             await self._app(scope, receive, send)
             return
-        held_up_ms, self._held_up_ms = self._held_up_ms, 0.0
-        body = json.dumps({"held_up_ms": round(held_up_ms, 1), **self._alive()}).encode()
+        lags_ms = self._lags_ms
+        held_up = {"held_up_ms": round(max(lags_ms, default=0.0), 1), "lag_ms": spread(lags_ms)}
+        body = json.dumps({**held_up, **self._alive()}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -152,7 +155,7 @@ class _Observed:
         while True:
             began_s = time.perf_counter()
             await asyncio.sleep(_BEAT_S)
-            self._held_up_ms = max(self._held_up_ms, (time.perf_counter() - began_s - _BEAT_S) * 1000)
+            self._lags_ms.append((time.perf_counter() - began_s - _BEAT_S) * 1000)
 
     def _alive(self) -> dict[str, Any]:
         import psutil
@@ -168,7 +171,7 @@ class _Observed:
             "sockets": len(psutil.Process().net_connections("udp")),
             "memory_mb": round(memory.uss / 2**20, 1),
         }
-        self._held_up_ms = 0.0  # collecting took its time
+        self._lags_ms = []  # collecting took its time
         return alive
 
 
