@@ -18,7 +18,7 @@ from multiprocessing.synchronize import Lock, Semaphore
 from typing import TYPE_CHECKING
 
 from streamgen import devices
-from streamgen.config import ModelSpec, worker_environment
+from streamgen.config import worker_environment
 from streamgen.engine.messages import (
     Applied,
     CloseSession,
@@ -76,11 +76,10 @@ def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, pulse: Pul
     os.environ.update(worker_environment(threads))
     from streamgen.engine import build_engine
 
-    def build(spec: ModelSpec, backend: str = launch.backend) -> Engine:
-        return build_engine(spec, backend, threads, wait_for_compilation=False)
-
+    build = partial(build_engine, backend=launch.backend, threads=threads, wait_for_compilation=False)
     try:
-        engine = build(*start_of(launch))
+        spec, backend = start_of(launch)
+        engine = build(spec, backend=backend, proven=launch.choice is not None)
     except StreamgenError as error:
         commands.send(Failed(error))
         return
