@@ -129,6 +129,11 @@ class ServerConfig:
         threads: compute threads of the worker; 0 leaves one core to codecs and the event loop.
         max_sessions: sessions at a time.
         token: what every client has to know; empty lets everybody on this machine in, and nobody else.
+        former_tokens: those of before, so that what was signed with them stays good until it expires.
+        insecure_public: whether ``host`` may be reached by others without a token.
+        address_connections: from one address at once.
+        address_requests: from one address a minute, not counting static files.
+        address_failures: wrong tokens from one address a minute.
         origins: web origins whose pages may connect beside the server's own, such as ``https://example.org``.
         webrtc: whether WebRTC, WHIP and WHEP are served.
         webrtc_addresses: this machine's addresses that media travels through; () for the loopback while ``host`` is
@@ -171,6 +176,11 @@ class ServerConfig:
     threads: int = 0
     max_sessions: int = 16
     token: str = ""
+    former_tokens: tuple[str, ...] = ()
+    insecure_public: bool = False
+    address_connections: int = 256
+    address_requests: int = 600
+    address_failures: int = 10
     origins: tuple[str, ...] = ()
     webrtc: bool = True
     webrtc_addresses: tuple[str, ...] = ()

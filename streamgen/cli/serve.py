@@ -28,9 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a model that clients may switch to while frames flow; several are possible",
     )
-    parser.add_argument(
-        "--token", default=unset, help="what clients have to know; with one, --host may be another than the loopback"
-    )
+    _add_access_arguments(parser)
     parser.add_argument(
         "--allow-origin",
         dest="origins",
@@ -52,6 +50,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_webrtc_arguments(parser)
     add_engine_arguments(parser)
+
+
+def _add_access_arguments(parser: argparse.ArgumentParser) -> None:
+    """Who may come in."""
+    unset = argparse.SUPPRESS
+    parser.add_argument(
+        "--token",
+        default=unset,
+        help="what clients have to know; with one, --host may be another than the loopback, and `streamgen token` "
+        "signs short-lived ones; better kept in STREAMGEN_TOKEN",
+    )
+    parser.add_argument(
+        "--former-token",
+        dest="former_tokens",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="TOKEN",
+        help="the token of before: what was signed with it stays good until it expires",
+    )
+    parser.add_argument(
+        "--insecure-public",
+        action="store_true",
+        default=unset,
+        help="let --host be another than the loopback without a token: anyone who reaches it uses it",
+    )
 
 
 def _add_webrtc_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from streamgen.errors import ConfigError, PortInUse, StreamgenError
 from streamgen.protocol import MAX_MESSAGE_BYTES
 from streamgen.server.access import is_loopback
 from streamgen.server.app import create_app
-from streamgen.server.house import HELLO_TIMEOUT_S, House
+from streamgen.server.house import HELLO_TIMEOUT_S, REQUEST_TIMEOUT_S, House
 from streamgen.server.http_transport import DirectHttp
 from streamgen.server.pool import Worker
 from streamgen.server.transport import BoundedWebSocket
@@ -80,7 +80,9 @@ def server_for(
     *,
     url: str = "",
     clock: Callable[[], float] = time.monotonic,
+    wall_clock: Callable[[], float] = time.time,
     hello_timeout_s: float = HELLO_TIMEOUT_S,
+    request_timeout_s: float = REQUEST_TIMEOUT_S,
 ) -> Server:
     """A server that is ready to run. ``url`` is announced once the worker serves."""
 
@@ -91,7 +93,16 @@ def server_for(
     def fail(error: StreamgenError) -> None:
         server.fail(error)
 
-    app = create_app(config, worker, on_ready=announce, on_failed=fail, clock=clock, hello_timeout_s=hello_timeout_s)
+    app = create_app(
+        config,
+        worker,
+        on_ready=announce,
+        on_failed=fail,
+        clock=clock,
+        wall_clock=wall_clock,
+        hello_timeout_s=hello_timeout_s,
+        request_timeout_s=request_timeout_s,
+    )
     server = Server(
         uvicorn.Config(
             app,
@@ -116,11 +127,11 @@ def bind(config: ServerConfig) -> socket.socket:
         ConfigError: ``not_loopback``, ``bad_address``.
         PortInUse: another program listens there.
     """
-    if not config.token and not is_loopback(config.host):
+    if not config.token and not config.insecure_public and not is_loopback(config.host):
         raise ConfigError(
             "not_loopback",
             f"host must be a loopback address such as 127.0.0.1, got {config.host!r}: without an access token "
-            "(--token) anyone in the network could use the server",
+            "(--token) anyone in the network could use the server; --insecure-public allows that",
             field="host",
         )
     if not 0 <= config.port <= 65535:

@@ -55,6 +55,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.transport.abort()
         return False
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        # Counted when it was an HTTP connection still, which never hears of its end.
+        self.config.app.state.house.limits.leave("" if self.client is None else self.client[0])  # type: ignore[union-attr]
+        super().connection_lost(exc)
+
     async def run_asgi(self) -> None:
         self.scope["state"]["give_up"] = self.give_up
         await super().run_asgi()
