@@ -134,6 +134,9 @@ class ServerConfig:
         address_connections: from one address at once.
         address_requests: from one address a minute, not counting static files.
         address_failures: wrong tokens from one address a minute.
+        tls_cert: PEM file with the certificate, and those that lead to its issuer behind it; None for plain HTTP.
+        tls_key: PEM file with its key, without a password.
+        tls_self_signed: whether the server makes a certificate of its own, kept in ``data``.
         origins: web origins whose pages may connect beside the server's own, such as ``https://example.org``.
         webrtc: whether WebRTC, WHIP and WHEP are served.
         webrtc_addresses: this machine's addresses that media travels through; () for the loopback while ``host`` is
@@ -181,6 +184,9 @@ class ServerConfig:
     address_connections: int = 256
     address_requests: int = 600
     address_failures: int = 10
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_self_signed: bool = False
     origins: tuple[str, ...] = ()
     webrtc: bool = True
     webrtc_addresses: tuple[str, ...] = ()
@@ -195,6 +201,11 @@ class ServerConfig:
     resume_seconds: float = 30.0
     ack_timeout_s: float = 4.0
     send_timeout_s: float = 1.0
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server speaks HTTPS."""
+        return self.tls_self_signed or self.tls_cert is not None or self.tls_key is not None
 
     @property
     def styles(self) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from streamgen.cli.options import add_engine_arguments, between, config_of
 
@@ -75,6 +76,14 @@ def _add_access_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         default=unset,
         help="let --host be another than the loopback without a token: anyone who reaches it uses it",
+    )
+    parser.add_argument("--tls-cert", type=Path, default=unset, metavar="FILE", help="serve HTTPS with this PEM file")
+    parser.add_argument("--tls-key", type=Path, default=unset, metavar="FILE", help="the certificate's key, in PEM")
+    parser.add_argument(
+        "--tls-self-signed",
+        action="store_true",
+        default=unset,
+        help="serve HTTPS with a certificate made here; its fingerprint is printed",
     )
 
 

@@ -121,8 +121,9 @@ class DirectHttp(H11Protocol):
 
     def hold_little(self) -> None:
         """From now on ``send`` waits until everything before it is with the kernel, and the kernel takes no more than
-        the network is about to carry."""
-        self.transport.set_write_buffer_limits(high=0)
+        the network is about to carry. Over TLS another 64 KiB may be on their way to the kernel."""
+        # Not 0: under TLS asyncio takes an empty buffer for a full one then, and waits for ever.
+        self.transport.set_write_buffer_limits(high=1, low=0)
         # Not on Windows; there the kernel holds a send buffer's worth of old pictures.
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if option is not None:

@@ -23,6 +23,7 @@ from streamgen.server.app import create_app
 from streamgen.server.house import HELLO_TIMEOUT_S, REQUEST_TIMEOUT_S, House
 from streamgen.server.http_transport import DirectHttp
 from streamgen.server.pool import Worker
+from streamgen.server.tls import Certificate, certificate_of
 from streamgen.server.transport import BoundedWebSocket
 from streamgen.server.worker_link import WorkerLink
 
@@ -37,6 +38,7 @@ class Server(uvicorn.Server):
     """uvicorn, saying goodbye in the protocol's own words before it closes connections."""
 
     house: House
+    certificate: Certificate | None = None
     failure: StreamgenError | None = None
 
     def fail(self, error: StreamgenError) -> None:
@@ -54,19 +56,24 @@ def serve(config: ServerConfig) -> int:
     """Serve until SIGINT or SIGTERM, and return the exit code 0.
 
     Raises:
-        ConfigError: ``not_loopback`` for an address other machines can reach without a token; ``bad_publish``.
+        ConfigError: ``not_loopback`` for an address other machines can reach without a token; ``bad_publish``;
+            ``bad_certificate``.
         PortInUse: another program listens on the address.
         StreamgenError: what kept the worker from starting.
     """
     with bind(config) as listener:
         host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        url = f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
         if config.token:
             url += f"#token={quote(config.token, safe='')}"
         worker = Worker(config)
         server = server_for(config, worker, url=url)
         worker.on_given_up = server.fail
         print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
+        if server.certificate is not None:
+            print(f"its certificate's SHA-256 fingerprint: {server.certificate.fingerprint}", flush=True)
+        if config.insecure_public and not config.token:
+            print("anyone who reaches this address may use the server and see its sessions", file=sys.stderr)
         with _planned_stops():
             server.run(sockets=[listener])
     if server.failure is not None:
@@ -84,7 +91,12 @@ def server_for(
     hello_timeout_s: float = HELLO_TIMEOUT_S,
     request_timeout_s: float = REQUEST_TIMEOUT_S,
 ) -> Server:
-    """A server that is ready to run. ``url`` is announced once the worker serves."""
+    """A server that is ready to run. ``url`` is announced once the worker serves.
+
+    Raises:
+        ConfigError: ``bad_certificate``, and what ``create_app`` raises.
+    """
+    certificate = certificate_of(config)
 
     def announce() -> None:
         if url:
@@ -114,9 +126,10 @@ def server_for(
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=_GRACE_S,
+            ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
         )
     )
-    server.house = app.state.house
+    server.house, server.certificate = app.state.house, certificate
     return server
 
 

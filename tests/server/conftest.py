@@ -161,7 +161,7 @@ async def running(
 
     async with AsyncExitStack() as outer:
         await outer.enter_async_context(app.router.lifespan_context(app))  # type: ignore[union-attr]
-        accepting = await asyncio.get_running_loop().create_server(connection, sock=listener)
+        accepting = await asyncio.get_running_loop().create_server(connection, sock=listener, ssl=uvicorn_config.ssl)
         outer.callback(accepting.close)
         stack = await outer.enter_async_context(AsyncExitStack())
         yield Running(port_of(listener), worker, clock, stack, server.house.sessions, app.state.peers, server.house)  # type: ignore[union-attr]
