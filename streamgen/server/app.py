@@ -17,6 +17,7 @@ from streamgen.errors import AccessError, StreamgenError
 from streamgen.protocol import protocol_schema
 from streamgen.server.access import Access
 from streamgen.server.addresses import AddressLimits
+from streamgen.server.headers import SecurityHeaders
 from streamgen.server.house import HELLO_TIMEOUT_S, REQUEST_TIMEOUT_S, House
 from streamgen.server.mjpeg import add_mjpeg
 from streamgen.server.pages import Pages, web_root
@@ -92,6 +93,7 @@ def create_app(
     app = FastAPI(title="streamgen", version=__version__, description=_ABOUT, lifespan=lifespan, redoc_url=None)
     app.state.house = house
     _allow_origins(app, config.origins)
+    app.add_middleware(SecurityHeaders, origins=config.origins)
     _add_socket(app, house)
     peers = app.state.peers = add_webrtc(app, house)
     add_mjpeg(app, house)
