@@ -18,7 +18,7 @@ _ALWAYS = [
 ]
 _PERMISSIONS = (
     "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), autoplay=(self), "
-    "geolocation=(), payment=(), usb=(), serial=(), bluetooth=(), hid=(), midi=()"
+    "geolocation=(), payment=(), usb=(), serial=(), hid=(), midi=()"
 )
 _LOOPBACK = ("http://localhost:*", "https://localhost:*", "http://127.0.0.1:*", "https://127.0.0.1:*")
 

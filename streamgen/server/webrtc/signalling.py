@@ -104,6 +104,26 @@ class _Body(BaseModel):
     hello: Hello | None = None
 
 
+_OFFER_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "sdp"],
+                    "properties": {
+                        "type": {"const": "offer"},
+                        "sdp": {"type": "string"},
+                        "hello": {"type": "object", "description": "The first message; see docs/protocol.md."},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
 def routes(house: House, peers: Peers) -> APIRouter:
     """The routes of the demo page and the SDKs."""
     router = APIRouter(prefix="/webrtc", tags=["webrtc"])
@@ -116,7 +136,7 @@ def routes(house: House, peers: Peers) -> APIRouter:
             return refusal(error)
         return JSONResponse(peers.ice.client_servers(time.time()), headers={"Cache-Control": "no-store"})
 
-    @router.post("/offer", summary="Answer an offer", response_model=None)
+    @router.post("/offer", summary="Answer an offer", response_model=None, openapi_extra=_OFFER_BODY)
     async def offer(request: Request) -> Response:
         try:
             grant = house.admit(request)

@@ -96,12 +96,27 @@ def _add(router: APIRouter, kind: str, house: House, peers: Peers) -> None:
 
     verb = "Publish into" if kind == "whip" else "Watch"
     path = f"/{kind}/{{session}}"
-    router.add_api_route(path, guarded(post), methods=["POST"], summary=f"{verb} a session")
+    router.add_api_route(
+        path, guarded(post), methods=["POST"], summary=f"{verb} a session", openapi_extra=_body(_SDP, "An offer.")
+    )
     router.add_api_route(path, guarded(options), methods=["OPTIONS"], summary="What may be posted")
     # Named here, or the pages' route would answer that there is no such page.
     router.add_api_route(path, guarded(reserved), methods=["GET", "HEAD", "PUT"], include_in_schema=False)
-    router.add_api_route(f"{path}/{{name}}", guarded(patch), methods=["PATCH"], summary="Add candidates")
+    router.add_api_route(
+        f"{path}/{{name}}",
+        guarded(patch),
+        methods=["PATCH"],
+        summary="Add candidates",
+        openapi_extra=_body(_FRAGMENT, "Candidates."),
+    )
     router.add_api_route(f"{path}/{{name}}", guarded(delete), methods=["DELETE"], summary="End it")
+
+
+def _body(type: str, description: str) -> dict[str, Any]:
+    """What OpenAPI says of a body that no model describes."""
+    return {
+        "requestBody": {"required": True, "content": {type: {"schema": {"type": "string", "description": description}}}}
+    }
 
 
 def _hello(kind: str, session: str, request: Request, house: House) -> Hello:
