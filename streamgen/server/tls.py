@@ -18,6 +18,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from streamgen.config import ServerConfig
 from streamgen.errors import ConfigError
@@ -125,7 +126,7 @@ def _is_good(pem: bytes, names: tuple[str, ...], now: datetime) -> bool:
 
 def _make(cert: Path, key: Path, names: tuple[str, ...], now: datetime) -> None:
     secret = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "streamgen")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "streamgen")])
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -136,7 +137,7 @@ def _make(cert: Path, key: Path, names: tuple[str, ...], now: datetime) -> None:
         .not_valid_after(now + _LIFE)
         .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(secret, hashes.SHA256())
     )
     private = secret.private_bytes(

@@ -1,4 +1,4 @@
-"""Fuzzing that follows the branches it finds: ``python -m tests.fuzz.guided header|sdp FOLDER [SECONDS]`` (``make fuzz``).
+"""Fuzzing that follows the branches it finds, ``python -m tests.fuzz.guided header|sdp FOLDER [SECONDS]``: `make fuzz`.
 
 What it found on the way is kept in FOLDER for the next time, and an input that breaks something as FOLDER/crash-*. Each
 input may take five seconds and a gigabyte.
