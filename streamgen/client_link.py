@@ -96,6 +96,7 @@ _ERROR_KINDS: dict[str, type[StreamgenError]] = {
     "undecodable": CodecError,
     "size_mismatch": CodecError,
     "bad_image": CodecError,
+    "prompt_refused": SettingsError,
     "no_reference": SettingsError,
     "engine_failed": WorkerError,
     "worker_restarted": WorkerError,

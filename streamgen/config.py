@@ -13,6 +13,7 @@ from typing import Any
 from streamgen.errors import ConfigError
 
 __all__ = [
+    "GuardSpec",
     "LoraSpec",
     "ModelSpec",
     "ServerConfig",
@@ -110,6 +111,21 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardSpec:
+    """What judges prompts and pictures; see ``streamgen.effects.guards``.
+
+    Args:
+        filters: names of entry points, or text files of words, of what prompts have to pass.
+        checks: names of entry points of what pictures have to pass.
+        badge: whether pictures say that they are generated.
+    """
+
+    filters: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    badge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """How the server runs. Every field can be given as ``STREAMGEN_<FIELD>`` in the environment; those that take
     several values are written there with commas.
@@ -148,6 +164,9 @@ class ServerConfig:
         turn_username: of a TURN server with a fixed user.
         turn_password: likewise.
         turn_seconds: how long a credential made from ``turn_secret`` lasts.
+        prompt_filters: see ``GuardSpec``.
+        output_checks: likewise.
+        badge: likewise.
         publish: where sessions go out to, ``[SESSION=]URL`` each: rtmp, rtmps, srt, udp, rtsp, or a path. Without a
             name it is whichever session is open the longest.
         resume_seconds: how long a session outlives its publisher's connection.
@@ -197,10 +216,18 @@ class ServerConfig:
     turn_username: str = ""
     turn_password: str = ""
     turn_seconds: int = 3600
+    prompt_filters: tuple[str, ...] = ()
+    output_checks: tuple[str, ...] = ()
+    badge: bool = False
     publish: tuple[str, ...] = ()
     resume_seconds: float = 30.0
     ack_timeout_s: float = 4.0
     send_timeout_s: float = 1.0
+
+    @property
+    def guard(self) -> GuardSpec:
+        """What judges prompts and pictures."""
+        return GuardSpec(self.prompt_filters, self.output_checks, self.badge)
 
     @property
     def tls(self) -> bool:

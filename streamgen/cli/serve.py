@@ -49,8 +49,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "into a .mp4, .mkv, .ts, .webm or .flv; several are possible; no sound; "
         "a URL with a secret is better kept in STREAMGEN_PUBLISH",
     )
+    _add_guard_arguments(parser)
     _add_webrtc_arguments(parser)
     add_engine_arguments(parser)
+
+
+def _add_guard_arguments(parser: argparse.ArgumentParser) -> None:
+    """What judges prompts and pictures."""
+    unset = argparse.SUPPRESS
+    parser.add_argument(
+        "--prompt-filter",
+        dest="prompt_filters",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="NAME|FILE.txt",
+        help="refuse prompts that an installed filter refuses, or that have a word of a text file, one a line",
+    )
+    parser.add_argument(
+        "--output-check",
+        dest="output_checks",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="NAME",
+        help="blur pictures that an installed check refuses, or fails on",
+    )
+    parser.add_argument(
+        "--badge", action="store_true", default=unset, help="put the letters AI into a corner of every picture"
+    )
 
 
 def _add_access_arguments(parser: argparse.ArgumentParser) -> None:

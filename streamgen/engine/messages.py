@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streamgen.config import ModelSpec
+from streamgen.config import GuardSpec, ModelSpec
 from streamgen.errors import StreamgenError
 from streamgen.frames import Pixels
 from streamgen.settings import SIZE_MAX, FrameFormat, Reading, StreamSettings
@@ -58,6 +58,7 @@ class WorkerLaunch:
         backend: ``auto`` or a name in ``BACKENDS``.
         threads: compute threads; 0 leaves one core free.
         max_frame_bytes: of one frame, fitted or not.
+        guard: what judges prompts and pictures.
     """
 
     models: dict[str, ModelSpec]
@@ -66,6 +67,7 @@ class WorkerLaunch:
     backend: str
     threads: int
     max_frame_bytes: int
+    guard: GuardSpec = field(default_factory=GuardSpec)
 
 
 @dataclass(frozen=True, slots=True)

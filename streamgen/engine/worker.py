@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from streamgen import devices
 from streamgen.config import ModelSpec, worker_environment
+from streamgen.effects.guards import Guard, load_guard
 from streamgen.engine.messages import (
     Applied,
     CloseSession,
@@ -77,13 +78,14 @@ def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, launch: Wo
         return build_engine(spec, launch.backend, threads, wait_for_compilation=False)
 
     try:
+        guard = load_guard(launch.guard)
         engine = build(spec_of(launch, launch.model, launch.loras))
     except StreamgenError as error:
         commands.send(Failed(error))
         return
     swap = ModelSwap(launch, build, doorbell.release)
     ready = Ready(describe(engine, launch.model, launch))
-    worker = _Worker(engine, swap, commands, doorbell, lock, launch.max_frame_bytes)
+    worker = _Worker(engine, swap, commands, doorbell, lock, launch.max_frame_bytes, guard=guard)
     del engine  # the worker alone holds it, and lets it go for another
     try:
         commands.send(ready)
@@ -106,6 +108,7 @@ class _Worker:
         lock: Lock,
         max_frame_bytes: int,
         clock: Callable[[], float] = time.monotonic,
+        guard: Guard | None = None,
     ) -> None:
         self._engine = engine
         self._swap = swap
@@ -114,6 +117,7 @@ class _Worker:
         self._lock = lock
         self._max_frame_bytes = max_frame_bytes
         self._clock = clock
+        self._guard = guard or Guard()
         self._served: dict[str, Served] = {}
         self._looked_s = clock()
         self._running = True
@@ -186,6 +190,7 @@ class _Worker:
         engine, session, settings, rev = self._engine, command.session, command.settings, command.rev
         now_s = self._clock()
         try:
+            self._guard.check_prompts(settings)
             if isinstance(command, OpenSession):
                 # The server has checked them, but perhaps for the model before this one, and then it fits them too.
                 reading = engine.open(session, command.format, engine.fit(settings), rev, now_s)
@@ -371,7 +376,7 @@ class _Worker:
             warm_up=output.warm_up,
             format_rev=served.format_rev,
         )
-        served.outbox.put(output.pixels, note)
+        served.outbox.put(self._guard.show(output.pixels), note)
         self._commands.send(Made(session))
 
 

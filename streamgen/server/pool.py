@@ -77,7 +77,8 @@ class Worker:
         self.on_given_up = on_given_up
         self.on_restyled: Callable[[tuple[str, ...]], None] | None = None
         models = config.specs
-        self._launch = WorkerLaunch(models, next(iter(models)), None, config.backend, config.threads, MAX_FRAME_BYTES)
+        first = next(iter(models))
+        self._launch = WorkerLaunch(models, first, None, config.backend, config.threads, MAX_FRAME_BYTES, config.guard)
         self._context = multiprocessing.get_context("spawn")
         self._sessions: dict[str, Opened] = {}
         self._by_key: dict[str, Opened] = {}
