@@ -22,12 +22,18 @@ from streamgen.server.addresses import RETRY_S
 from streamgen.server.house import House
 from streamgen.server.refusal import refusal
 
-__all__ = ["MAX_HEAD_BYTES", "DirectHttp"]
+__all__ = ["MAX_HEAD_BYTES", "DirectHttp", "HouseConfig"]
 
 MAX_HEAD_BYTES = 16 * 1024
 """Of a request's line and headers."""
 _SLICE = 4096
 _UNSENT_BYTES = 16_384
+
+
+class HouseConfig(Config):
+    """uvicorn's configuration, with what its connections need of ours."""
+
+    house: House
 
 
 class DirectHttp(H11Protocol):
@@ -45,7 +51,8 @@ class DirectHttp(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
-        self._house: House = config.app.state.house  # type: ignore[union-attr]
+        assert isinstance(config, HouseConfig)
+        self._house = config.house
         self._counted = False
         self._deadline: asyncio.TimerHandle | None = None
 

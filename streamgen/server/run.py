@@ -21,7 +21,7 @@ from streamgen.protocol import MAX_MESSAGE_BYTES
 from streamgen.server.access import is_loopback
 from streamgen.server.app import create_app
 from streamgen.server.house import HELLO_TIMEOUT_S, REQUEST_TIMEOUT_S, House
-from streamgen.server.http_transport import DirectHttp
+from streamgen.server.http_transport import DirectHttp, HouseConfig
 from streamgen.server.pool import Worker
 from streamgen.server.tls import Certificate, certificate_of
 from streamgen.server.transport import BoundedWebSocket
@@ -115,20 +115,20 @@ def server_for(
         hello_timeout_s=hello_timeout_s,
         request_timeout_s=request_timeout_s,
     )
-    server = Server(
-        uvicorn.Config(
-            app,
-            http=DirectHttp,
-            ws=BoundedWebSocket,
-            ws_max_size=MAX_MESSAGE_BYTES,
-            # Pictures are compressed already; deflate would cost twenty times the round trip.
-            ws_per_message_deflate=False,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=_GRACE_S,
-            ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
-        )
+    uvicorn_config = HouseConfig(
+        app,
+        http=DirectHttp,
+        ws=BoundedWebSocket,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        # Pictures are compressed already; deflate would cost twenty times the round trip.
+        ws_per_message_deflate=False,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
     )
+    uvicorn_config.house = app.state.house
+    server = Server(uvicorn_config)
     server.house, server.certificate = app.state.house, certificate
     return server
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
+from streamgen.server.http_transport import HouseConfig
+
 __all__ = ["BoundedWebSocket"]
 
 _ABORT_AFTER_S = 5.0
@@ -57,7 +59,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         # Counted when it was an HTTP connection still, which never hears of its end.
-        self.config.app.state.house.limits.leave("" if self.client is None else self.client[0])  # type: ignore[union-attr]
+        assert isinstance(self.config, HouseConfig)
+        self.config.house.limits.leave("" if self.client is None else self.client[0])
         super().connection_lost(exc)
 
     async def run_asgi(self) -> None:
