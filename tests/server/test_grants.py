@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from typing import Any
@@ -243,6 +244,21 @@ async def test_a_viewers_time_is_over_for_the_viewer_alone(picture: Pixels) -> N
         assert await viewer.closed() == Close.TOKEN_EXPIRED
         await publisher.frame(picture)
         assert (await publisher.see())[0].source_seq == 0
+
+
+async def test_webrtc_ends_with_its_token_and_says_so() -> None:
+    async with guarded(wall_clock=lambda: NOW_S - 0.9) as server:
+        peer = RtcPeer(server, Flat())
+        answer = await peer.post({"session": "cam"}, authorization=f"Bearer {signed('publish', 'cam', left_s=0)}")
+        await peer.accept(answer.json()["sdp"])
+        await peer.opened()
+        bye = await peer.hear("bye")
+        assert (bye["reason"], bye["code"]) == ("token_expired", Close.TOKEN_EXPIRED)
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(server.peers):
+                await asyncio.sleep(0)
+        assert len(server.sessions) == 0
+        await peer.close()
 
 
 # ---------------------------------------------------------------------------------------------------------- signing one
