@@ -177,9 +177,18 @@ class Dialogue:
 
     def _expire(self) -> None:
         """The grant's time is over: the end of the session for its publisher, and for a viewer of its place in it."""
+        self._grant = None
         self.outbox.end(Close.TOKEN_EXPIRED, "the access token's time is over", Bye(reason="token_expired"))
         if self.session is not None and self.session.publisher is self.outbox:
             self._house.sessions.end(self.session)
+
+    def _permit(self, role: str, session: str | None) -> None:
+        """Raises:
+        AccessError: ``unauthorised`` or ``token_scope``.
+        """
+        if self._grant is None:
+            raise AccessError("unauthorised", "the access token is missing or wrong")
+        self._grant.check(role, session)
 
     def _granted(self, hello: Hello) -> Hello:
         """The hello as the grant allows it. One that names no session gets the one that the grant names.
@@ -187,13 +196,11 @@ class Dialogue:
         Raises:
             AccessError: ``unauthorised`` or ``token_scope``.
         """
-        if self._grant is None:
-            raise AccessError("unauthorised", "the access token is missing or wrong")
-        name = hello.session or self._grant.session
+        name = hello.session or (self._grant and self._grant.session)
         if hello.role == "publish" and hello.resume is not None:
             resumed = self._house.sessions.kept_for(hello.resume)
             name = name if resumed is None else resumed.name
-        self._grant.check(hello.role, name)
+        self._permit(hello.role, name)
         return hello.model_copy(update={"session": name})
 
     def _join(self, hello: Hello) -> Welcome:
@@ -245,8 +252,7 @@ class Dialogue:
                 await self._refer(message, session)
             case Switch():
                 self.check_steers("changes the model")
-                if self._grant is not None:
-                    self._grant.check("control", None)  # it changes for every session there is
+                self._permit("control", None)  # it changes for every session there is
                 self._house.switch.begin(message, self.outbox)
             case Pause(ref=ref):
                 session.pause(self.outbox)

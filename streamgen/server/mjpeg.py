@@ -97,10 +97,7 @@ class _Reader(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outbox = self._house.sessions.connect()
         session: Session | None = None
-        loop, reason = asyncio.get_running_loop(), "the access token's time is over"
-        ends = None
-        if self._granted_s is not None:
-            ends = loop.call_later(self._granted_s, outbox.end, Close.TOKEN_EXPIRED, reason)
+        ends = self._end_in_time(outbox)
         try:
             session = self._house.sessions.view(Hello(role="view", session=self._name), outbox)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -115,6 +112,13 @@ class _Reader(Response):
             if ends is not None:
                 ends.cancel()
             self._house.sessions.disconnect(outbox, session)
+
+    def _end_in_time(self, outbox: Outbox) -> asyncio.TimerHandle | None:
+        """End the response when its reader's token does; None where that has no end."""
+        if self._granted_s is None:
+            return None
+        reason = "the access token's time is over"
+        return asyncio.get_running_loop().call_later(self._granted_s, outbox.end, Close.TOKEN_EXPIRED, reason)
 
     def _show_newest(self, session: Session, outbox: Outbox) -> None:
         """A session that rests has a picture to show, too."""
