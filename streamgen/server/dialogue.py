@@ -196,7 +196,7 @@ class Dialogue:
         Raises:
             AccessError: ``unauthorised`` or ``token_scope``.
         """
-        name = hello.session or (self._grant and self._grant.session)
+        name = hello.session or (None if self._grant is None else self._grant.session)
         if hello.role == "publish" and hello.resume is not None:
             resumed = self._house.sessions.kept_for(hello.resume)
             name = name if resumed is None else resumed.name
