@@ -69,7 +69,10 @@ _MAX_RECEIVED_BYTES = 16 * 1024 * 1024
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NUMBERS_KEPT = 4096
 _GOODBYE_S = 1.0
-_FINAL = frozenset({Close.NORMAL, Close.PROTOCOL, Close.UNAUTHORISED, Close.ORIGIN, Close.IDLE, Close.PUBLISHER_EXISTS})
+_FINAL = frozenset(
+    {Close.NORMAL, Close.PROTOCOL, Close.UNAUTHORISED, Close.ORIGIN, Close.IDLE, Close.PUBLISHER_EXISTS}
+    | {Close.TOKEN_EXPIRED, Close.TOKEN_SCOPE}
+)
 """Close codes after which the same connection would only fail again."""
 _CLOSE_NAMES = {
     Close.NORMAL: "closed",
@@ -82,6 +85,9 @@ _CLOSE_NAMES = {
     Close.IDLE: "idle",
     Close.PUBLISHER_EXISTS: "publisher_exists",
     Close.SLOW: "too_slow",
+    Close.TOKEN_EXPIRED: "token_expired",
+    Close.TOKEN_SCOPE: "token_scope",
+    Close.TOO_MANY: "too_many_requests",
     Close.DRAINING: "shutting_down",
 }
 _ERROR_KINDS: dict[str, type[StreamgenError]] = {
@@ -90,6 +96,7 @@ _ERROR_KINDS: dict[str, type[StreamgenError]] = {
     "undecodable": CodecError,
     "size_mismatch": CodecError,
     "bad_image": CodecError,
+    "prompt_refused": SettingsError,
     "no_reference": SettingsError,
     "engine_failed": WorkerError,
     "worker_restarted": WorkerError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streamgen.config import ModelSpec
+from streamgen.config import GuardSpec, ModelSpec
 from streamgen.engine.shares import Load
 from streamgen.errors import StreamgenError
 from streamgen.frames import Pixels
@@ -63,6 +63,7 @@ class WorkerLaunch:
         hang_timeout_s: how long the loop may stand still before the process counts as hung; 0 for ever.
         choice: backend and precision that the model to start with ran in before; None to choose as ``backend`` and the
             model's ``dtype`` say.
+        guard: what judges prompts and pictures.
     """
 
     models: dict[str, ModelSpec]
@@ -73,6 +74,7 @@ class WorkerLaunch:
     max_frame_bytes: int
     hang_timeout_s: float
     choice: tuple[str, str] | None = None
+    guard: GuardSpec = field(default_factory=GuardSpec)
 
 
 @dataclass(frozen=True, slots=True)

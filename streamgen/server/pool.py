@@ -82,6 +82,7 @@ class Worker:
             config.threads,
             MAX_FRAME_BYTES,
             config.hang_timeout_s,
+            guard=config.guard,
         )
         self._context = multiprocessing.get_context("spawn")
         self._sessions: dict[str, Opened] = {}

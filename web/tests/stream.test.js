@@ -312,7 +312,7 @@ test("it gives up after as many retries as allowed", () => {
   assert.deepEqual(heard.details.at(-1), { code: 1006, reason: "gone" });
 });
 
-for (const code of [1000, 4400, 4401, 4403, 4408, 4409]) {
+for (const code of [1000, 4400, 4401, 4403, 4408, 4409, 4411, 4412]) {
   test(`it does not come back after close code ${code}`, () => {
     const stream = open();
     socket().lose(code);
