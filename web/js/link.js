@@ -3,9 +3,9 @@
 import { KIND, parseFrame } from "./wire.js";
 
 /** @import {Deferred} from "./changes.js" */
+/** @import {StreamgenError} from "./errors.js" */
 /** @import {Heartbeat} from "./heartbeat.js" */
 /** @import {Header, InputFrame, Output, Socket} from "./types.js" */
-/** @import {StreamError} from "./wire.js" */
 
 const SENT_TIMES_KEPT = 64;
 
@@ -79,7 +79,7 @@ export class Link {
     if (header.kind === KIND.output) return { header, picture };
     if (header.kind === KIND.snapshot) {
       const { seq, width, height } = header;
-      this.#snapshot?.resolve({ seq, width, height, data: picture });
+      this.#snapshot?.resolve({ seq, width, height, png: picture });
       this.#snapshot = null;
     }
     return null;
@@ -106,7 +106,7 @@ export class Link {
     this.endCode = code ?? null;
   }
 
-  /** Nothing more comes. @param {StreamError} error */
+  /** Nothing more comes. @param {StreamgenError} error */
   fail(error) {
     this.heartbeat?.stop();
     this.outputs.stop();
