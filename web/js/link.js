@@ -1,5 +1,6 @@
 // What lives and dies with one connection: credits, frames on their way, requests without an answer. No I/O.
 
+import { AccessError, typedError } from "./errors.js";
 import { KIND, parseFrame } from "./wire.js";
 
 /** @import {Deferred} from "./changes.js" */
@@ -21,6 +22,7 @@ export class Link {
   /** @type {Uint8Array<ArrayBuffer>[]} of it so far */ #parts = [];
   #seq = 0;
   /** @type {number | null} the close code, where the transport has none of its own */ endCode = null;
+  /** @type {AccessError | undefined} what the server says of the access, before it closes */ refusal;
 
   /** @param {Socket} socket @param {Painter} outputs */
   constructor(socket, outputs) {
@@ -59,7 +61,7 @@ export class Link {
     this.#requests.set(ref, answer);
   }
 
-  /** The request that this message answers. @param {{type: string, ref?: string, bytes?: number}} message */
+  /** The request that this message answers. @param {any} message */
   answered(message) {
     const request = this.#requests.get(message.ref ?? "");
     this.#requests.delete(message.ref ?? "");
@@ -68,7 +70,13 @@ export class Link {
       this.#expected = message.bytes ?? 0;
       this.#parts = [];
     } else if (message.type !== "error") request?.resolve(message);
+    else if (!request) this.#refused(typedError(message));
     return request;
+  }
+
+  /** @param {StreamgenError} error */
+  #refused(error) {
+    if (error instanceof AccessError) this.refusal = error;
   }
 
   /** Take in a binary message; returns the output in it, if it is one. @param {ArrayBuffer} data */

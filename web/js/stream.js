@@ -362,7 +362,7 @@ export class Stream {
     if (hindrance && !hindrance.told) {
       this.options.onError?.(new SessionError("webrtc_unavailable", reason, { retryable: true }));
     }
-    this.#lost(link.endCode ?? code, reason);
+    this.#lost(link.endCode ?? code, reason, link.refusal);
   }
 
   /** Connect over the transport of choice at once. @param {string} reason */
