@@ -30,6 +30,12 @@ export class Link {
     this.outputs = outputs;
   }
 
+  /** From now on it tells whether the other end lives. @param {Heartbeat} heartbeat */
+  beat(heartbeat) {
+    this.heartbeat?.stop();
+    this.heartbeat = heartbeat;
+  }
+
   /** A frame goes out. @param {number} sentMs @param {number} capturedUs @returns {number} its `seq` */
   sending(sentMs, capturedUs) {
     const seq = this.#seq++;

@@ -277,10 +277,10 @@ export class Stream {
     this.#comeback.arrived();
     this.#counter.connections += 1;
     this.#choice.arrived();
-    link.heartbeat = new Heartbeat(PULSES[this.#transport.kind], this.options, {
+    link.beat(new Heartbeat(PULSES[this.#transport.kind], this.options, {
       ask: (id) => this.#post({ type: "ping", id }),
       died: () => this.#lost(1006, "no answer"),
-    });
+    }));
     this.#become("welcome", {});
     this.#tellTransport();
     if (welcome.role === "publish" && !welcome.resumed) this.#changes.restore();
