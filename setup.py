@@ -6,7 +6,9 @@ from shutil import copytree, ignore_patterns
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-IGNORED = ignore_patterns("tests", "*.test.js", "*.test.mjs", "node_modules", "tsconfig.json", "package*.json", "*.tgz", ".*")
+IGNORED = ignore_patterns(
+    "tests", "*.test.js", "*.test.mjs", "node_modules", "tsconfig.json", "package*.json", "*.tgz", ".*"
+)
 OF_THE_NPM_PACKAGE = {"LICENSE", "README.md", "streamgen.d.ts"}
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +18,15 @@ from websockets.asyncio.server import serve as serve_sockets
 from websockets.typing import Subprotocol
 
 from streamgen.frames import Frame, Output, Pixels, Timing
+from tests.compat.program import at_work, node_package, tool
 from tests.server.conftest import Running, running
 from tests.server.fake import FakeWorker
 
 HERE = Path(__file__).parent
 GOLDEN = json.loads((HERE.parent / "golden" / "protocol.json").read_text())
 STRANGER = HERE.parents[1] / "docs" / "examples" / "stranger.rs"
-WS = Path(sys.prefix) / "lib" / "node_modules" / "ws" / "wrapper.mjs"
 TOKEN = "open sesame:1?>"
 SIZE = (256, 192)
-WAIT_S = 30
 INVALID = GOLDEN["settings"]["invalid"]
 
 
@@ -53,21 +47,11 @@ async def server() -> AsyncIterator[Running]:
         yield made
 
 
-def needed(path: str | Path | None, reason: str) -> str:
-    """A tool; where it is missing the test is skipped, and fails in CI."""
-    if path is None or not Path(path).exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return str(path)
-
-
 def command(language: str, mode: str, url: str, folder: Path) -> list[str]:
     if language == "python":
         return [sys.executable, str(HERE / "client.py"), mode, url, str(folder)]
-    node = needed(shutil.which("node"), "no node on PATH")
-    ws = needed(WS, f"the npm package ws is not in {WS.parent}: make test installs it")
-    return [node, str(HERE / "client.mjs"), mode, url, str(folder), ws]
+    ws = node_package("ws") / "wrapper.mjs"
+    return [tool("node"), str(HERE / "client.mjs"), mode, url, str(folder), str(ws)]
 
 
 @pytest.fixture
@@ -80,38 +64,6 @@ def photo(tmp_path: Path) -> Pixels:
     task = {"size": SIZE, "token": TOKEN, "refused": [vector["changes"] for vector in INVALID]}
     (tmp_path / "task.json").write_text(json.dumps(task))
     return pixels
-
-
-@dataclass
-class Program:
-    """A client at work."""
-
-    process: asyncio.subprocess.Process
-
-    async def line(self) -> dict[str, Any]:
-        """What it says next; its error output when it says no more."""
-        assert self.process.stdout is not None and self.process.stderr is not None
-        text = await asyncio.wait_for(self.process.stdout.readline(), WAIT_S)
-        assert text, (await self.process.stderr.read()).decode()
-        return dict(json.loads(text))
-
-    async def end(self) -> tuple[int | None, str]:
-        """Wait until it ends: its exit code, and what it said of errors."""
-        _, errors = await asyncio.wait_for(self.process.communicate(), WAIT_S)
-        return self.process.returncode, errors.decode()
-
-
-@asynccontextmanager
-async def at_work(*given: str) -> AsyncIterator[Program]:
-    pipe = asyncio.subprocess.PIPE
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
-    process = await asyncio.create_subprocess_exec(*given, stdout=pipe, stderr=pipe, env=environment)
-    try:
-        yield Program(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 async def cut(server: Running, name: str) -> None:
@@ -186,9 +138,8 @@ async def test_an_sdk_understands_every_golden_message_of_a_server(
 @pytest.fixture(scope="session")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A client that was written from docs/protocol.md alone, compiled."""
-    rustc = needed(shutil.which("rustc"), "no rustc on PATH")
     program = tmp_path_factory.mktemp("stranger") / "stranger"
-    build = [rustc, "--edition", "2021", "-D", "warnings", "-o", str(program), str(STRANGER)]
+    build = [tool("rustc"), "--edition", "2021", "-D", "warnings", "-o", str(program), str(STRANGER)]
     done = subprocess.run(build, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return str(program)
