@@ -303,7 +303,12 @@ class Link:
         if isinstance(data, bytes):
             self._receive_picture(data)
             return
-        message = parse_server_message(data)
+        try:
+            message = parse_server_message(data)
+        except ProtocolError as error:
+            if error.code == "unknown_type":
+                return  # of a newer server
+            raise
         match message:
             case Ack(seq=seq):
                 self._window.acknowledged(seq)

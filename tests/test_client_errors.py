@@ -114,6 +114,17 @@ async def test_handlers_hear_of_states_settings_warnings_and_refused_frames(serv
     ]
 
 
+async def test_a_message_of_a_type_of_tomorrow_is_passed_over(server: Running) -> None:
+    class Tomorrow(WarningMessage):
+        type: Any = "dance"
+
+    async with connect(server, session="cam", reconnect=False) as stream:
+        session = server.sessions.get("cam")
+        assert session is not None and session.publisher is not None
+        session.publisher.tell(Tomorrow(code="", message=""))
+        assert (await stream.stats()).frames_in == 0
+
+
 async def test_a_handler_that_fails_costs_the_stream_nothing(
     server: Running, picture: Pixels, caplog: pytest.LogCaptureFixture
 ) -> None:

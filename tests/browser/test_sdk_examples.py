@@ -99,7 +99,10 @@ def test_the_overlay_is_transparent_shows_its_session_and_comes_back(
     for _ in range(2):
         with publishing(server, "keyed", pixels, alpha=True, key_colour="#00b140"):
             expect(canvas).to_be_visible()
-            shot = np.asarray(Image.open(io.BytesIO(page.screenshot(omit_background=True))).convert("RGBA"))
+            for _ in range(20):  # a page is laid out before it is painted
+                shot = np.asarray(Image.open(io.BytesIO(page.screenshot(omit_background=True))).convert("RGBA"))
+                if shot[..., 3].any():
+                    break
             assert shot[128, 20, 3] == 0 and shot[128, 230, 3] == 255
             assert shot[128, 230, 0] > 150 and shot[128, 230, 1] < 90
         expect(canvas).to_be_hidden()
