@@ -192,12 +192,14 @@ class Connections:
             if not at_once:
                 await asyncio.sleep(self._policy.backoff_s(attempt))
                 attempt += 1
+            self._become("connecting", None)
             try:
                 return await self._open()
             except StreamgenError as error:
                 at_once = self._policy.token.renews(error)
                 if not (error.retryable or at_once):
                     raise
+                self._become("reconnecting", error)
 
     async def _open(self) -> Link:
         url, limit_s = self._policy.url, self._policy.connect_timeout_s

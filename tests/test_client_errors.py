@@ -108,6 +108,7 @@ async def test_handlers_hear_of_states_settings_warnings_and_refused_frames(serv
         "worker_restarting",
         "engine_failed",
         ("reconnecting", "too_slow"),
+        ("connecting", None),
         ("open", None),
         True,
         ("closed", None),

@@ -1,5 +1,5 @@
 // What the compatibility suite has the JavaScript SDK do; client.py does the same. Prints lines of JSON.
-// `node client.mjs live|replay URL FOLDER PATH_OF_WS`
+// `node client.mjs live|replay|away URL FOLDER PATH_OF_WS`
 
 import { readFile, writeFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
@@ -73,7 +73,7 @@ async function live() {
   const { sent, replaced, received, reconnections } = stream.statistics;
   say({ sent, replaced, received, again: reconnections });
   stream.close();
-  say({ states: states.filter((state) => state !== "connecting") });
+  say({ states });
 }
 
 /** A server says everything there is to say, and then answers. */
@@ -87,4 +87,9 @@ async function replay() {
   stream.close();
 }
 
-await { live, replay }[mode]();
+/** A server is not there: a stream tries twice. */
+async function away() {
+  connect(url, { WebSocket, random: () => 0, retries: 1, onState: (state, { error }) => say({ state, code: error?.code }) });
+}
+
+await { live, replay, away }[mode]();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -88,7 +89,7 @@ async def test_an_sdk_does_all_there_is_to_do(server: Running, photo: Pixels, tm
         await cut(server, "cam")
         assert await client.line() == {"resumed": True, "prompt": "oil", "width": 320}
         assert await client.line() == {"sent": 1, "replaced": 0, "received": 1, "again": 1}
-        assert await client.line() == {"states": ["open", "reconnecting", "open", "closed"]}
+        assert await client.line() == {"states": ["open", "reconnecting", "connecting", "open", "closed"]}
         assert await client.end() == (0, "")
     output = np.frombuffer((tmp_path / "output.rgb").read_bytes(), np.uint8).reshape(photo.shape)
     assert np.abs(output.astype(int) - photo).mean() < 3
@@ -130,6 +131,16 @@ async def test_an_sdk_understands_every_golden_message_of_a_server(
             assert await client.end() == (0, "")
     if language == "javascript":  # Python acknowledges what its program takes, and this one takes none
         assert max(vector["header"]["seq"] for vector in outputs) in acknowledged
+
+
+async def test_a_server_that_is_away_ends_no_program_of_node(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        url = f"ws://127.0.0.1:{probe.getsockname()[1]}/ws"
+    async with at_work(*command("javascript", "away", url, tmp_path)) as client:
+        said = [await client.line() for _ in range(3)]
+        assert [line["state"] for line in said] == ["reconnecting", "connecting", "closed"]
+        assert said[0]["code"] == "connection_lost"
+        assert await client.end() == (0, "")
 
 
 # -------------------------------------------------------------------------------------------------------- the stranger
