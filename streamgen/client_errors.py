@@ -25,7 +25,10 @@ from streamgen.protocol_common import Message
 
 __all__ = ["closed_by", "compose", "typed", "wire_values"]
 
-_FINAL = frozenset({Close.NORMAL, Close.PROTOCOL, Close.UNAUTHORISED, Close.ORIGIN, Close.PUBLISHER_EXISTS})
+_FINAL = frozenset(
+    {Close.NORMAL, Close.PROTOCOL, Close.UNAUTHORISED, Close.ORIGIN, Close.PUBLISHER_EXISTS}
+    | {Close.TOKEN_EXPIRED, Close.TOKEN_SCOPE}
+)
 """Close codes after which the same connection would only fail again."""
 _CLOSED: dict[int, tuple[str, type[StreamgenError]]] = {
     Close.NORMAL: ("closed", SessionError),
@@ -38,6 +41,9 @@ _CLOSED: dict[int, tuple[str, type[StreamgenError]]] = {
     Close.IDLE: ("idle", SessionError),
     Close.PUBLISHER_EXISTS: ("publisher_exists", SessionError),
     Close.SLOW: ("too_slow", SessionError),
+    Close.TOKEN_EXPIRED: ("token_expired", AccessError),
+    Close.TOKEN_SCOPE: ("token_scope", AccessError),
+    Close.TOO_MANY: ("too_many_requests", AccessError),
     Close.DRAINING: ("shutting_down", SessionError),
 }
 _KINDS: dict[str, type[StreamgenError]] = {
@@ -45,8 +51,10 @@ _KINDS: dict[str, type[StreamgenError]] = {
     "origin_not_allowed": AccessError,
     "token_expired": AccessError,
     "token_scope": AccessError,
+    "too_many_requests": AccessError,
     "unknown_setting": SettingsError,
     "invalid_settings": SettingsError,
+    "prompt_refused": SettingsError,
     "undecodable": CodecError,
     "size_mismatch": CodecError,
     "bad_image": CodecError,
@@ -92,9 +100,9 @@ def closed_by(closed: ConnectionClosed, said: StreamgenError | None = None) -> S
     received = closed.rcvd
     if received is None:
         return SessionError("connection_lost", "the connection was lost", retryable=True)
-    if said is not None and received.code == Close.UNAUTHORISED:
-        return said
     code, kind = _CLOSED.get(received.code, ("connection_lost", SessionError))
+    if said is not None and kind is AccessError:
+        return said
     reason = received.reason or f"the server closed with code {received.code}"
     return kind(code, reason, retryable=received.code not in _FINAL)
 

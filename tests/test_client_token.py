@@ -41,11 +41,11 @@ class Issuer:
         return self()
 
 
-async def expire(server: Running, name: str) -> None:
+async def expire(server: Running, name: str, code: int = 4411) -> None:
     """End the publisher's connection as a server does whose token has run out."""
     session = server.sessions.get(name)
     assert session is not None and session.publisher is not None
-    session.publisher.end(4401, "the token has expired")
+    session.publisher.end(code, "the token has expired")
 
 
 async def test_a_token_opens_the_server(server: Running, picture: Pixels) -> None:
@@ -75,14 +75,15 @@ async def test_a_token_may_be_a_function_of_any_kind(server: Running, way: str) 
     assert issuer.asked == 1
 
 
+@pytest.mark.parametrize("code", [4401, 4411])
 async def test_when_the_token_expires_another_one_is_asked_for_and_the_session_goes_on(
-    server: Running, picture: Pixels
+    server: Running, picture: Pixels, code: int
 ) -> None:
     issuer = Issuer(TOKEN, TOKEN)
     forever = lambda attempt: 60.0  # noqa: E731  an expired token is no reason to wait
     async with connect(server, session="cam", token=issuer, backoff_s=forever) as stream:
         await stream.update(prompt="ink")
-        await expire(server, "cam")
+        await expire(server, "cam", code)
         async with asyncio.timeout(10):
             while issuer.asked < 2 or stream.state != "open":
                 await asyncio.sleep(0)
@@ -94,8 +95,9 @@ async def test_when_the_token_expires_another_one_is_asked_for_and_the_session_g
 async def test_a_fixed_token_that_expires_ends_the_stream(server: Running) -> None:
     async with connect(server, session="cam", token=TOKEN) as stream:
         await expire(server, "cam")
-        with pytest.raises(AccessError):
+        with pytest.raises(AccessError) as caught:
             await following(stream)
+        assert caught.value.code == "token_expired"
 
 
 async def test_a_second_refusal_in_a_row_is_the_end(server: Running) -> None:

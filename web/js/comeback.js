@@ -3,7 +3,8 @@
 /** @import {TokenSource} from "./token.js" */
 
 const MIN_BACKOFF_MS = 500;
-const UNAUTHORISED = 4401;
+/** Close codes of a token that is not good, or not good any more: another one may be. */
+const RENEWED = Object.freeze([4401, 4411]);
 
 /** @typedef {{reconnect?: boolean, retries?: number, maxBackoffMs?: number, comesBack: (code: number) => boolean,
  *   random: () => number}} Patience */
@@ -28,7 +29,7 @@ export class Comeback {
   delayMs(code) {
     const { reconnect = true, retries = Infinity, maxBackoffMs = 30_000, comesBack, random } = this.patience;
     if (!reconnect) return null;
-    if (code === UNAUTHORISED && this.tokens.renews()) return 0;
+    if (RENEWED.includes(code) && this.tokens.renews()) return 0;
     if (this.#attempt >= retries || !comesBack(code)) return null;
     return random() * Math.min(maxBackoffMs, MIN_BACKOFF_MS * 2 ** this.#attempt++);
   }

@@ -40,8 +40,10 @@ export const ERRORS = Object.freeze({
   origin_not_allowed: AccessError,
   token_expired: AccessError,
   token_scope: AccessError,
+  too_many_requests: AccessError,
   unknown_setting: SettingsError,
   invalid_settings: SettingsError,
+  prompt_refused: SettingsError,
   undecodable: CodecError,
   size_mismatch: CodecError,
   bad_image: CodecError,
@@ -80,6 +82,9 @@ export const CLOSED = Object.freeze({
   4408: ["idle", SessionError],
   4409: ["publisher_exists", SessionError],
   4410: ["too_slow", SessionError],
+  4411: ["token_expired", AccessError],
+  4412: ["token_scope", AccessError],
+  4429: ["too_many_requests", AccessError],
   4503: ["shutting_down", SessionError],
 });
 

@@ -68,7 +68,7 @@ test("when the token has expired another one is asked for at once and the sessio
   await settled();
   welcome();
   socket().message({ type: "error", code: "token_expired", message: "expired", retryable: true });
-  socket().lose(4401, "the token has expired");
+  socket().lose(4411, "the token has expired");
   assert.equal(stream.state, "reconnecting");
   clock.advance(0);
   await settled();

@@ -315,7 +315,7 @@ test("it gives up after as many retries as allowed", () => {
   assert.equal(error.code, "connection_lost");
 });
 
-for (const code of [1000, 4400, 4401, 4403, 4409]) {
+for (const code of [1000, 4400, 4401, 4403, 4409, 4411, 4412]) {
   test(`it does not come back after close code ${code}`, () => {
     const stream = open();
     socket().lose(code);
