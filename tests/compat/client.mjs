@@ -1,5 +1,5 @@
 // What the compatibility suite has the JavaScript SDK do; client.py does the same. Prints lines of JSON.
-// `node client.mjs live|replay|away URL FOLDER PATH_OF_WS`
+// `node client.mjs live|replay|away URL FOLDER [PATH_OF_WS]`; without the package ws node's own WebSocket is used.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { connect, StreamgenError } from "../../web/js/streamgen.js";
 
 const [mode, url, folder, ws] = process.argv.slice(2);
-const { default: WebSocket } = await import(pathToFileURL(ws).href);
+const WebSocket = ws ? (await import(pathToFileURL(ws).href)).default : globalThis.WebSocket;
 const say = (facts) => console.log(JSON.stringify(facts));
 
 /** A promise of the next call. */
