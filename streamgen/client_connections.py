@@ -20,7 +20,7 @@ __all__ = ["Connections", "Handlers", "Policy", "State"]
 _LOG = logging.getLogger("streamgen.client")
 
 State = Literal["connecting", "open", "reconnecting", "closed"]
-_LEAVE_S = 1.0
+_LEAVE_S = 0.5
 """For the tasks of a closed stream to end, which nothing holds up but a picture that is being encoded."""
 
 
@@ -127,7 +127,7 @@ class Connections:
         self._living = asyncio.get_running_loop().create_task(self._live(link))
 
     async def close(self) -> None:
-        """Leave the session. Takes two seconds at most, whatever the server does."""
+        """Leave the session. Takes a second and a half at most, whatever the server does."""
         if self.over and self._living is None:
             return
         self._finish(None)

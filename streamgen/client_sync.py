@@ -31,8 +31,10 @@ from streamgen.settings import FrameFormat, StreamSettings
 
 __all__ = ["SyncStream", "connect_sync"]
 
-_CLOSE_S = 2.0
-"""A stream leaves a server that does not answer within a second; the rest is for a busy machine."""
+_CLOSE_S = 1.6
+"""A little more than an asyncio stream takes at most."""
+_REST_S = 0.2
+"""For what is left on the loop, such as the requests of other threads, to hear that it is over."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -71,8 +73,8 @@ class SyncStream:
         self.close()
 
     def close(self) -> None:
-        """End the session (publisher) or leave it (viewer). Returns within about two seconds, whatever the server does;
-        calls that other threads wait in raise ``closed``."""
+        """End the session (publisher) or leave it (viewer). Returns within two seconds, whatever the server does;
+        calls that other threads wait in raise ``closed`` or ``connection_lost``."""
         loop, thread = self._loop, self._thread
         with self._guard:
             was_open, self._open = self._open, False
@@ -84,7 +86,7 @@ class SyncStream:
         except TimeoutError:
             closing.cancel()
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(_CLOSE_S)
+        thread.join(2 * _REST_S)
 
     # ---------------------------------------------------------------------------------------------------------- frames
 
@@ -200,7 +202,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         for task in left:
             task.cancel()
         if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=_CLOSE_S / 2))
+            loop.run_until_complete(asyncio.wait(left, timeout=_REST_S))
     finally:
         loop.close()
 
