@@ -14,8 +14,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8188
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-TYPESCRIPT ?= 5.9.3
-WHIP_WHEP ?= 1.2.0
+NODE_PACKAGES ?= typescript@5.9.3 whip-whep@1.2.0 ws@8.23.0 react@19.3.1 react-dom@19.3.1 @types/react@19.3.0 esbuild@0.28.2
 BROWSER ?= 1
 DIFFUSERS ?= 0
 SECONDS ?= 60
@@ -90,5 +89,5 @@ $(VENV)/.fuzz: pyproject.toml constraints.txt $(VENV)/.dev
 
 $(VENV)/.node: Makefile | $(BIN)/python
 	@command -v npm >/dev/null || { echo "the tests of web/js need node 20 or later with npm" >&2; exit 1; }
-	npm install --global --prefix $(VENV) --no-audit --no-fund --loglevel error typescript@$(TYPESCRIPT) whip-whep@$(WHIP_WHEP)
+	npm install --global --prefix $(VENV) --no-audit --no-fund --loglevel error $(NODE_PACKAGES)
 	@touch $@
