@@ -56,6 +56,8 @@ def connect(
     on_updated: Callable[[Updated], object] | None = None,
     on_warning: Callable[[WarningMessage], object] | None = None,
     on_error: Callable[[StreamgenError], object] | None = None,
+    queue: bool = False,
+    on_queued: Callable[[int], object] | None = None,
     **settings: Any,
 ) -> Stream:
     """A stream to use in ``async with``; entering it connects.
@@ -83,6 +85,8 @@ def connect(
         on_updated: called when settings took effect, whoever asked for them.
         on_warning: something to know; the session goes on.
         on_error: a frame was refused, or whatever else no call is there to raise.
+        queue: on a full server, wait for a place instead of being refused.
+        on_queued: called with the position in that line, 1 for the next one, whenever it has changed.
         settings: fields of ``StreamSettings``, such as ``prompt``, ``strength`` or ``steps``. With ``source="prompt"``
             outputs come without frames being sent.
 
@@ -101,7 +105,8 @@ def connect(
         settings=wire_values(settings) if publishes else {},
         alpha=True,
         client=client,
+        queue=queue and publishes,
     )
     policy = Policy(url, hello, TokenSource(token), reconnect, connect_timeout_s, backoff_s)
-    handlers = Handlers(on_state, on_welcome, on_updated, on_warning, on_error)
+    handlers = Handlers(on_state, on_welcome, on_updated, on_warning, on_error, on_queued)
     return Stream(policy, handlers, send_quality, request_timeout_s)

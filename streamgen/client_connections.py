@@ -47,9 +47,13 @@ class Handlers:
     on_updated: Callable[[Updated], object] | None = None
     on_warning: Callable[[WarningMessage], object] | None = None
     on_error: Callable[[StreamgenError], object] | None = None
+    on_queued: Callable[[int], object] | None = None
 
     def state(self, state: State, why: StreamgenError | None) -> None:
         _call(self.on_state, state, why)
+
+    def queued(self, position: int) -> None:
+        _call(self.on_queued, position)
 
     def welcome(self, welcome: Welcome) -> None:
         _call(self.on_welcome, welcome)
@@ -204,9 +208,14 @@ class Connections:
     async def _open(self) -> Link:
         url, limit_s = self._policy.url, self._policy.connect_timeout_s
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s) as limit:
                 token = await self._policy.token.ask()
-                link = await Link.open(url, *self._hellos(), token, self._events)
+
+                def queued(position: int) -> None:
+                    limit.reschedule(None)  # whoever said it would wait waits for as long as it takes
+                    self._handlers.queued(position)
+
+                link = await Link.open(url, *self._hellos(), token, self._events, queued)
         except TimeoutError:
             raise SessionError("unreachable", f"{url} did not answer within {limit_s:g} s", retryable=True) from None
         self._policy.token.accepted()

@@ -29,6 +29,7 @@ from streamgen.protocol import (
     Hello,
     Pause,
     Paused,
+    Queued,
     Reference,
     Referenced,
     Reformat,
@@ -151,11 +152,14 @@ class Link:
         fresh: Hello,
         token: str | None,
         events: LinkEvents,
+        on_queued: Callable[[int], None],
     ) -> Link:
         """Connect and say ``hello``; ``fresh`` is said instead when its resume token is not good any more.
 
         Args:
             token: the server's access token, or a signed one.
+            events: whom to tell of what comes later.
+            on_queued: called with the position in the line of a full server, whenever it has changed.
 
         Raises:
             StreamgenError: typed by its code; ``unreachable`` where there is no server.
@@ -179,7 +183,7 @@ class Link:
                 "unreachable", f"cannot connect to {url}: {error}; {hint}", retryable=retryable
             ) from error
         try:
-            return cls(socket, await _greet(socket, hello, fresh), events)
+            return cls(socket, await _greet(socket, hello, fresh, on_queued), events)
         except ConnectionClosed as error:
             raise closed_by(error) from None
         except BaseException:
@@ -348,13 +352,15 @@ class Link:
             picture.set_result(SnapshotPicture(bytes(payload), self.number(header), header.width, header.height))
 
 
-async def _greet(socket: ClientConnection, hello: Hello, fresh: Hello) -> Welcome:
+async def _greet(socket: ClientConnection, hello: Hello, fresh: Hello, on_queued: Callable[[int], None]) -> Welcome:
     await socket.send(hello.dump())
     while True:
         data = await socket.recv()
         message = parse_server_message(data) if isinstance(data, str) else None
         if isinstance(message, Welcome):
             return message
+        if isinstance(message, Queued):
+            on_queued(message.position)
         if isinstance(message, ErrorMessage):
             if message.code != "bad_resume_token" or hello.resume is None:
                 raise typed(message)

@@ -22,8 +22,9 @@ export class Session {
   }
 
   get hello() {
-    const { role = "publish", codec = "jpeg", client = "streamgen.js", alpha } = this.options;
-    const own = role === "publish" ? { format: this.#format, settings: this.settings, resume: this.resume } : {};
+    const { role = "publish", codec = "jpeg", client = "streamgen.js", alpha, queue } = this.options;
+    const asked = { format: this.#format, settings: this.settings, resume: this.resume, ...(queue ? { queue } : {}) };
+    const own = role === "publish" ? asked : {};
     return { type: "hello", role, session: this.name, codec, client, ...own, ...(alpha ? { alpha } : {}) };
   }
 

@@ -263,6 +263,7 @@ export class Stream {
       pong: () => link.heartbeat?.answered(message.id),
       bye: () => link.ends(message),
       warning: () => this.options.onWarning?.(message),
+      queued: () => this.options.onQueued?.(message),
       updated: () => this.#learned(this.#session.updated(message), this.options.onUpdated),
       reformatted: () => this.#learned(this.#session.reformatted(message), this.options.onReformatted),
       switched: () => this.#learned(this.#session.switched(message), this.options.onSwitched),
@@ -290,7 +291,6 @@ export class Stream {
     this.#changes.go();
     if (this.ready) this.options.onReady?.();
   }
-
   /** @template News @param {News} news @param {((news: News) => void) | undefined} tell */
   #learned(news, tell) {
     this.#tune();

@@ -208,6 +208,10 @@ export type Options = {
   maxBackoffMs?: number;
   /** Whether a close code is worth a reconnection. */
   comesBack?: (code: number) => boolean;
+  /** On a full server, wait for a place instead of being refused; over a WebSocket. */
+  queue?: boolean;
+  /** The position in that line, 1 for the next one, whenever it has changed. */
+  onQueued?: (queued: { position: number }) => void;
   onWelcome?: (welcome: Welcome) => void;
   /** Paint it; the next one waits for a returned promise. */
   onOutput?: (output: Output) => unknown;

@@ -454,6 +454,16 @@ test("a model that somebody else switched to is told as well", () => {
   assert.deepEqual([heard.model, stream.welcome.model], ["other", "other"]);
 });
 
+test("on a full server it waits in line when it said so, and tells its place", () => {
+  const places = [];
+  const stream = start({ queue: true, onQueued: ({ position }) => places.push(position) });
+  socket().accept();
+  assert.equal(socket().sent[0].queue, true);
+  socket().message({ type: "queued", position: 2, ref: null });
+  socket().message({ type: "queued", position: 1, ref: null });
+  assert.deepEqual([places, stream.state], [[2, 1], "connecting"]);
+});
+
 test("styles that came while the model served are told", () => {
   const stream = open({ onRestyled: ({ styles }) => (heard.styles = styles) });
   socket().message({ type: "restyled", styles: ["ink", "my aunt"] });
