@@ -26,3 +26,10 @@ export function press(button, on) {
 export function setIcon(button, symbol) {
   button.querySelector("use")?.setAttribute("href", `#${symbol}`);
 }
+
+/** The server's WebSocket, beside this page. */
+export function socketUrl() {
+  const url = new URL("ws", document.baseURI);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
+}

@@ -2,7 +2,7 @@
 
 import { Actions } from "./actions.js";
 import { Capture } from "./capture.js";
-import { byId } from "./dom.js";
+import { byId, socketUrl } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Hud } from "./hud.js";
 import { identify, overlayUrl } from "./identity.js";
@@ -160,11 +160,9 @@ class Page {
     this.status.restart();
     this.reference.renew(own);
     this.actions.overlay = overlayUrl(this.session, TOKEN);
-    const url = new URL("ws", document.baseURI);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    const publish = { session: name, resume: token, format: this.wantedFormat, track: this.capture.track };
+    const publish = { session: name, resume: token, format: this.wantedFormat, track: this.capture.track, queue: true };
     const steer = /** @type {const} */ ({ role: "control", session: this.session, maxBackoffMs: LOOK_MS });
-    const stream = connect(url, {
+    const stream = connect(socketUrl(), {
       ...(own ? publish : steer),
       client: "web page",
       alpha: true,
@@ -174,6 +172,7 @@ class Page {
         this.capture.transport = this.hud.transport = kind;
         this.path.show(kind, reason);
       },
+      onQueued: ({ position }) => toast(position > 1 ? `Waiting: ${position - 1} before you` : "Waiting: you are next"),
       onWelcome: (welcome) => this.#welcomed(welcome),
       onOutput: (output) => this.#paint(output),
       onUpdated: (updated) => {

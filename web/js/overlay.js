@@ -1,7 +1,7 @@
 // The overlay for OBS: a viewer of one session that comes back for ever and never shows anything but the picture.
 // Its options stand in the fragment, see overlay-options.js and docs/obs.md.
 
-import { byId } from "./dom.js";
+import { byId, socketUrl } from "./dom.js";
 import { overlayOptions } from "./overlay-options.js";
 import { keep, picture } from "./picture.js";
 import { Playout } from "./playout.js";
@@ -33,11 +33,9 @@ class Overlay {
     this.#playout = new Playout(options, (kept) => this.#play(kept), clock);
     Object.assign(canvas.dataset, { fit: options.fit, mirror: options.mirror, shown: false });
     card.hidden = true;
-    const url = new URL("ws", document.baseURI);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const { session, token, transport } = options;
     const viewer = /** @type {const} */ ({ role: "view", session, token, transport, alpha: true, client: "overlay" });
-    this.stream = connect(url, {
+    this.stream = connect(socketUrl(), {
       ...viewer,
       maxBackoffMs: 5000,
       comesBack: () => true,
