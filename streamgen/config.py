@@ -150,6 +150,8 @@ class ServerConfig:
             name it is whichever session is open the longest.
         hang_timeout_s: a worker process that computes nothing and takes no command for so long is replaced, or for ten
             times the longest its loop has ever taken, if that is longer; 0 for never.
+        metrics_port: where Prometheus finds ``/metrics``, and nothing else; 0 for ``port``.
+        log_format: ``text`` or ``json``.
         resume_seconds: how long a session outlives its publisher's connection.
         ack_timeout_s: a client that acknowledges nothing for so long is no longer sent frames.
         send_timeout_s: a client that a send blocks on for so long is disconnected.
@@ -196,6 +198,8 @@ class ServerConfig:
     turn_seconds: int = 3600
     publish: tuple[str, ...] = ()
     hang_timeout_s: float = 30.0
+    metrics_port: int = 0
+    log_format: str = "text"
     resume_seconds: float = 30.0
     ack_timeout_s: float = 4.0
     send_timeout_s: float = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -15,7 +16,10 @@ from streamgen.config import ServerConfig
 from streamgen.errors import StreamgenError
 from streamgen.protocol import protocol_schema
 from streamgen.server.access import Access
+from streamgen.server.exposition import add_metrics
 from streamgen.server.house import HELLO_TIMEOUT_S, House
+from streamgen.server.loop_lag import watch_lag
+from streamgen.server.metrics_port import MetricsPort
 from streamgen.server.mjpeg import add_mjpeg
 from streamgen.server.pages import Pages, web_root
 from streamgen.server.picture import CodecPool
@@ -70,9 +74,12 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         startup.begin()
         publications.begin()
+        loop = asyncio.get_running_loop()
+        lag = loop.create_task(watch_lag(sessions.totals.loop_lag, loop.time))
         try:
             yield
         finally:
+            lag.cancel()
             sessions.shut_down()
             await publications.end()
             if peers is not None:
@@ -83,10 +90,13 @@ def create_app(
     app = FastAPI(title="streamgen", version=__version__, description=_ABOUT, lifespan=lifespan, redoc_url=None)
     app.state.house = house
     _allow_origins(app, config.origins)
+    if config.metrics_port:
+        app.add_middleware(MetricsPort, port=config.metrics_port)
     _add_socket(app, house)
     peers = app.state.peers = add_webrtc(app, house)
     add_mjpeg(app, house)
     _add_health(app, worker)
+    add_metrics(app, house)
     _add_api(app, worker)
     app.mount("/", Pages(directory=web_root(), html=True), name="pages")
     return app

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import FrameType
 from urllib.parse import quote
@@ -60,7 +60,11 @@ def serve(config: ServerConfig) -> int:
         PortInUse: another program listens on the address.
         StreamgenError: what kept the worker from starting.
     """
-    with bind(config) as listener:
+    with ExitStack() as stack:
+        listener = stack.enter_context(bind(config))
+        listeners = [listener]
+        if config.metrics_port:
+            listeners.append(stack.enter_context(bind(config, config.metrics_port, "--metrics-port")))
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         if config.token:
@@ -70,7 +74,7 @@ def serve(config: ServerConfig) -> int:
         worker.on_given_up = server.fail
         print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
         with _planned_stops():
-            server.run(sockets=[listener])
+            server.run(sockets=listeners)
     if server.failure is not None:
         raise server.failure
     return 0
@@ -118,8 +122,12 @@ def server_for(
     return server
 
 
-def bind(config: ServerConfig) -> socket.socket:
+def bind(config: ServerConfig, port: int | None = None, option: str = "--port (make run PORT=...)") -> socket.socket:
     """Listen on the configured address.
+
+    Args:
+        port: instead of the configuration's.
+        option: that names another one.
 
     Raises:
         ConfigError: ``not_loopback``, ``bad_address``.
@@ -132,15 +140,14 @@ def bind(config: ServerConfig) -> socket.socket:
             "(--token) anyone in the network could use the server",
             field="host",
         )
-    if not 0 <= config.port <= 65535:
+    port = config.port if port is None else port
+    if not 0 <= port <= 65535:
         # getaddrinfo would quietly take the lower 16 bits.
-        raise ConfigError("bad_address", f"port must be 0 to 65535, got {config.port}", field="port")
+        raise ConfigError("bad_address", f"port must be 0 to 65535, got {port}", field="port")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(config.host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
-        raise ConfigError(
-            "bad_address", f"cannot listen on {config.host}:{config.port}: {error}", field="host"
-        ) from None
+        raise ConfigError("bad_address", f"cannot listen on {config.host}:{port}: {error}", field="host") from None
     listener = socket.socket(family, kind, protocol)
     if sys.platform != "win32":
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -152,12 +159,10 @@ def bind(config: ServerConfig) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise PortInUse(
                 "port_in_use",
-                f"port {config.port} is in use by another program; choose another with --port (make run PORT=...)",
+                f"port {port} is in use by another program; choose another with {option}",
                 field="port",
             ) from None
-        raise ConfigError(
-            "bad_address", f"cannot listen on {config.host}:{config.port}: {error}", field="port"
-        ) from None
+        raise ConfigError("bad_address", f"cannot listen on {config.host}:{port}: {error}", field="port") from None
     return listener
 
 

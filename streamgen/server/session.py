@@ -17,6 +17,7 @@ from streamgen.server.line import Line
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool, Picture
 from streamgen.server.quality import AS_ASKED, Given
+from streamgen.server.rates import Rates
 from streamgen.server.worker_link import WorkerInfo, WorkerLink
 from streamgen.settings import FrameFormat, Reading, StreamSettings, merge_settings, parse_format
 
@@ -63,7 +64,14 @@ class Session:
     """
 
     def __init__(
-        self, name: str, token: str, format: FrameFormat, settings: StreamSettings, worker: WorkerLink, pool: CodecPool
+        self,
+        name: str,
+        token: str,
+        format: FrameFormat,
+        settings: StreamSettings,
+        worker: WorkerLink,
+        pool: CodecPool,
+        stages: StageTimes,
     ) -> None:
         self.name = name
         self.token = token
@@ -76,7 +84,8 @@ class Session:
         self.newest: Output | None = None
         self.updated: Updated | None = None
         self.drops = Drops()
-        self.stages = StageTimes()
+        self.stages = stages
+        self.rates = Rates()
         self._worker = worker
         self._pool = pool
         self._line: Line | None = None
@@ -90,7 +99,8 @@ class Session:
         self._pacer = Pacer(SERVER_BURST)
         self._paused = False
         self.frames_in = 0
-        self._frames_out = 0
+        self.frames_out = 0
+        self.opened_s = 0.0
         self._touched_s = 0.0
 
     def open(self, publisher: Outbox, format: FrameFormat, settings: StreamSettings) -> None:
@@ -211,8 +221,8 @@ class Session:
             self._supersede("image", superseded)
 
     def touch(self, now_s: float) -> None:
-        """Begin to count how long nothing comes."""
-        self._touched_s = now_s
+        """Begin to count how long the session lasts, and how long nothing comes."""
+        self.opened_s = self._touched_s = now_s
 
     def idle_s(self, now_s: float) -> float:
         """How long nothing came; a prompt stream that somebody watches is not idle."""
@@ -260,7 +270,7 @@ class Session:
         """The session's counters, with the drops on the way to ``who``."""
         return StatsReport(
             frames_in=self.frames_in,
-            frames_out=self._frames_out,
+            frames_out=self.frames_out,
             drops=dict(self.drops + who.drops),
             stages=self.stages.percentiles(),
             viewers=len(self.viewers),
@@ -285,7 +295,7 @@ class Session:
     # ----------------------------------------------------------------------------------------------- from the worker
 
     def on_output(self, output: Output, *, gap: bool) -> None:
-        self._frames_out += 1
+        self.frames_out += 1
         self.stages.record(queued_ms=output.timing.queued_ms, engine_ms=output.timing.engine_ms)
         self.newest = output
         picture = Picture(output, self.settings.quality, self._pool, self.stages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,17 +13,21 @@ from streamgen.config import ServerConfig
 from streamgen.engine.limits import check_settings
 from streamgen.engine.shares import Load
 from streamgen.errors import SessionError
+from streamgen.logs import about
+from streamgen.metrics import Drops, StageTimes
 from streamgen.protocol import Bye, Close, Hello
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool
 from streamgen.server.quality import Governor
 from streamgen.server.queue import Queue
 from streamgen.server.session import MAX_VIEWERS, Session
+from streamgen.server.totals import Totals
 from streamgen.server.worker_link import WorkerLink
 from streamgen.settings import FrameFormat, StreamSettings, merge_settings, parse_format
 
 __all__ = ["Sessions"]
 
+_LOG = logging.getLogger(__name__)
 _NAME_BYTES = 9
 _TOKEN_BYTES = 24
 
@@ -43,6 +48,7 @@ class Sessions:
         self._limits: dict[str, list[asyncio.TimerHandle]] = {}
         self._governor = Governor(config.min_fps)
         self.queue = Queue(config.max_queue)
+        self.totals = Totals()
         self._closing = False
         self._all_gone = asyncio.Event()
 
@@ -56,6 +62,12 @@ class Sessions:
         """The session of that name."""
         return self._by_name.get(name)
 
+    @property
+    def drops(self) -> Drops:
+        """Frames dropped since the server started, by reason; pictures count once for every connection that lost
+        them."""
+        return self.totals.all_drops((*self, *self._connected))
+
     async def appears(self, name: str | None) -> Session:
         """Wait until there is a session of that name; None for any, and of several the one that opened first."""
         while (session := next(iter(self._by_name.values()), None) if name is None else self.get(name)) is None:
@@ -65,7 +77,7 @@ class Sessions:
 
     def connect(self) -> Outbox:
         """A new connection's outbox. Call ``disconnect`` when the connection is gone."""
-        outbox = Outbox(self._config.ack_timeout_s, self._clock)
+        outbox = Outbox(self._config.ack_timeout_s, self._clock, self.totals.arrival_to_glass)
         self._connected.add(outbox)
         if self._closing:
             self._dismiss(outbox)
@@ -74,6 +86,7 @@ class Sessions:
     def disconnect(self, outbox: Outbox, session: Session | None) -> None:
         """A connection is gone. A session without its publisher waits ``resume_seconds`` for it to come back."""
         self._connected.discard(outbox)
+        self.totals.end_connection(outbox)
         if not self._connected:
             self._all_gone.set()
         if session is None:
@@ -128,6 +141,9 @@ class Sessions:
         for timer in self._limits.pop(session.name, ()):
             timer.cancel()
         session.close()
+        self.totals.end_session(session)
+        lasted_s, made = self._clock() - session.opened_s, session.frames_out
+        _LOG.info("the session ended after %.0f s and %d pictures", lasted_s, made, extra=about(session.name))
         for viewer in tuple(session.viewers):
             viewer.end(Close.NO_SESSION, "the session ended", Bye(reason="session_ended"))
         if not self._closing:
@@ -137,6 +153,10 @@ class Sessions:
     def on_load(self, load: Load) -> None:
         """A second has passed on the device; it may be short of time, or have room for those who wait."""
         self._governor.look(load, self)
+        for name in load.spent:
+            session = self.get(name)
+            if session is not None:
+                session.rates.look(session.frames_in, session.frames_out, load.window_s)
         if not self._closing:
             self.queue.serve()
 
@@ -165,9 +185,12 @@ class Sessions:
         format = self._format(hello.format)
         name = hello.session or secrets.token_urlsafe(_NAME_BYTES)
         self._make_room(name, waited=waited)
-        session = Session(name, secrets.token_urlsafe(_TOKEN_BYTES), format, settings, self._worker, self._pool)
+        token, stages = secrets.token_urlsafe(_TOKEN_BYTES), StageTimes(self.totals.stages)
+        session = Session(name, token, format, settings, self._worker, self._pool, stages)
         session.open(outbox, format, settings)
         self._by_name[name] = self._by_token[session.token] = session
+        self.totals.opened += 1
+        _LOG.info("a session opened, %dx%d", format.width, format.height, extra=about(name))
         self._opened.set()
         self._limit(session)
         return session
@@ -183,6 +206,7 @@ class Sessions:
         former = session.publisher
         session.open(outbox, format, settings)
         self._keep(session)
+        _LOG.info("another connection took the session over", extra=about(session.name))
         if former is not None:
             former.end(Close.PUBLISHER_EXISTS, "another connection took over", Bye(reason="taken_over"))
         return session
