@@ -16,6 +16,7 @@ from streamgen.config import ServerConfig
 from streamgen.errors import StreamgenError
 from streamgen.protocol import protocol_schema
 from streamgen.server.access import Access
+from streamgen.server.admin import add_admin
 from streamgen.server.exposition import add_metrics
 from streamgen.server.house import HELLO_TIMEOUT_S, House
 from streamgen.server.loop_lag import watch_lag
@@ -97,6 +98,7 @@ def create_app(
     add_mjpeg(app, house)
     _add_health(app, worker)
     add_metrics(app, house)
+    add_admin(app, house)
     _add_api(app, worker)
     app.mount("/", Pages(directory=web_root(), html=True), name="pages")
     return app

@@ -17,6 +17,7 @@ _STATUS = {
     "origin_not_allowed": 403,
     "no_such_session": 404,
     "no_such_connection": 404,
+    "no_output_yet": 404,
     "publisher_exists": 409,
     "etag_mismatch": 412,
     "sdp_too_large": 413,

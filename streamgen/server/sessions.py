@@ -150,6 +150,12 @@ class Sessions:
             # Not at once: whoever ends a session to open another comes first.
             asyncio.get_running_loop().call_soon(self.queue.serve)
 
+    def dismiss(self, session: Session) -> None:
+        """End a session because the operator wants it ended; its publisher is not to come back by itself."""
+        if session.publisher is not None:
+            session.publisher.end(Close.NORMAL, "the operator ended it", Bye(reason="ended_by_operator"))
+        self.end(session)
+
     def on_load(self, load: Load) -> None:
         """A second has passed on the device; it may be short of time, or have room for those who wait."""
         self._governor.look(load, self)
