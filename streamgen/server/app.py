@@ -75,8 +75,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         startup.begin()
         publications.begin()
-        loop = asyncio.get_running_loop()
-        lag = loop.create_task(watch_lag(sessions.totals.loop_lag, loop.time))
+        lag = asyncio.get_running_loop().create_task(watch_lag(sessions.totals.loop_lag))
         try:
             yield
         finally:

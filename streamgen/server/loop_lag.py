@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from streamgen.metrics import Histogram
@@ -13,7 +14,9 @@ _EVERY_S = 0.25
 
 
 async def watch_lag(
-    into: Histogram, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    into: Histogram,
+    clock: Callable[[], float] = time.monotonic,  # uvloop's own counts whole milliseconds
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Ask to be woken four times a second, and count by how much that comes too late. Runs until it is cancelled."""
     while True:

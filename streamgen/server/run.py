@@ -72,7 +72,10 @@ def serve(config: ServerConfig) -> int:
         worker = worker_for(config)
         server = server_for(config, worker, url=url)
         worker.on_given_up = server.fail
-        print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
+        if config.log_format == "text":
+            print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
+        else:  # without the token: logs are kept, and sent elsewhere
+            _LOG.info("loading %s; the page is at %s", config.model, url.partition("#")[0])
         with _planned_stops():
             server.run(sockets=listeners)
     if server.failure is not None:
@@ -98,7 +101,9 @@ def server_for(
     """A server that is ready to run. ``url`` is announced once the worker serves."""
 
     def announce() -> None:
-        if url:
+        if config.log_format == "json":
+            _LOG.info("%s serves on %s", worker.info.model, worker.info.backend)
+        elif url:
             print(_banner(url, worker.info.model, worker.info.backend), flush=True)
 
     def fail(error: StreamgenError) -> None:
