@@ -314,7 +314,7 @@ class Worker:
 
     def _load_report(self, load: Load) -> None:
         spent = {name: load.spent.get(known.key, Spent()) for name, known in self._sessions.items()}
-        named = Load(load.window_s, spent)
+        named = replace(load, spent=spent)
         self._memory_bytes = load.memory_bytes
         self._capacity.note(named, {name: known.work for name, known in self._sessions.items()})
         if self.on_load is not None:
