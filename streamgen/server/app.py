@@ -28,6 +28,7 @@ from streamgen.server.publish import Publications
 from streamgen.server.sessions import Sessions
 from streamgen.server.startup import Startup
 from streamgen.server.switching import ModelSwitch
+from streamgen.server.tracing import traces_of
 from streamgen.server.webrtc.door import add_webrtc
 from streamgen.server.worker_link import WorkerLink
 from streamgen.server.ws import Connection
@@ -63,7 +64,8 @@ def create_app(
     """
     pool = CodecPool()
     startup = Startup(worker, on_ready, on_failed)
-    sessions = Sessions(config, worker, pool, clock)
+    traces = traces_of(config.traces)
+    sessions = Sessions(config, worker, pool, clock, traces)
     switch = ModelSwitch(config.specs, worker, sessions)
     worker.on_restyled = switch.on_restyled
     worker.on_load = sessions.on_load
@@ -86,6 +88,7 @@ def create_app(
                 await peers.close()
             await startup.end()
             pool.close()
+            await asyncio.to_thread(traces.end)
 
     app = FastAPI(title="streamgen", version=__version__, description=_ABOUT, lifespan=lifespan, redoc_url=None)
     app.state.house = house

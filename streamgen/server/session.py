@@ -18,6 +18,7 @@ from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool, Picture
 from streamgen.server.quality import AS_ASKED, Given
 from streamgen.server.rates import Rates
+from streamgen.server.tracing import SessionTrace, Untraced
 from streamgen.server.worker_link import WorkerInfo, WorkerLink
 from streamgen.settings import FrameFormat, Reading, StreamSettings, merge_settings, parse_format
 
@@ -86,6 +87,7 @@ class Session:
         self.drops = Drops()
         self.stages = stages
         self.rates = Rates()
+        self.trace: SessionTrace = Untraced()
         self._worker = worker
         self._pool = pool
         self._line: Line | None = None
@@ -168,6 +170,7 @@ class Session:
         self.rev += 1
         self._asked.append(_Asked(self.rev, self.settings, ref, asker))
         self._worker.update(self.name, self.given.settings(settings), self.rev)
+        self.trace.changed(self.rev, changes)
 
     def reformat(self, asker: Outbox, changes: dict[str, Any], ref: str | None) -> None:
         """Have another format prepared, instead of one that is being prepared; ``reformatted`` goes out once it is in
@@ -303,6 +306,7 @@ class Session:
             subscriber.offer(picture, gap=gap)
 
     def on_applied(self, rev: int, reading: Reading | None) -> None:
+        self.trace.in_force(rev)
         answered = [self._asked.popleft() for _ in range(sum(asked.rev <= rev for asked in self._asked))]
         if not answered and rev != self.rev:
             return  # older than what the connection that took over asked for
@@ -323,6 +327,7 @@ class Session:
         self.drops[reason] += count
 
     def on_refused(self, rev: int, error: StreamgenError) -> None:
+        self.trace.refused(rev, error.code)
         refused = next((asked for asked in self._asked if asked.rev == rev), None)
         if refused is not None:
             self._asked.remove(refused)

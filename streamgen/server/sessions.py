@@ -22,6 +22,7 @@ from streamgen.server.quality import Governor
 from streamgen.server.queue import Queue
 from streamgen.server.session import MAX_VIEWERS, Session
 from streamgen.server.totals import Totals
+from streamgen.server.tracing import Traces, Untraced
 from streamgen.server.worker_link import WorkerLink
 from streamgen.settings import FrameFormat, StreamSettings, merge_settings, parse_format
 
@@ -35,7 +36,14 @@ _TOKEN_BYTES = 24
 class Sessions:
     """The sessions by name. Every method runs on the event loop and none of them waits."""
 
-    def __init__(self, config: ServerConfig, worker: WorkerLink, pool: CodecPool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        worker: WorkerLink,
+        pool: CodecPool,
+        clock: Callable[[], float],
+        traces: Traces | None = None,
+    ) -> None:
         self._config = config
         self._worker = worker
         self._pool = pool
@@ -49,6 +57,7 @@ class Sessions:
         self._governor = Governor(config.min_fps)
         self.queue = Queue(config.max_queue)
         self.totals = Totals()
+        self._traces = traces or Untraced()
         self._closing = False
         self._all_gone = asyncio.Event()
 
@@ -142,6 +151,7 @@ class Sessions:
             timer.cancel()
         session.close()
         self.totals.end_session(session)
+        session.trace.ended()
         lasted_s, made = self._clock() - session.opened_s, session.frames_out
         _LOG.info("the session ended after %.0f s and %d pictures", lasted_s, made, extra=about(session.name))
         for viewer in tuple(session.viewers):
@@ -196,6 +206,7 @@ class Sessions:
         session.open(outbox, format, settings)
         self._by_name[name] = self._by_token[session.token] = session
         self.totals.opened += 1
+        session.trace = self._traces.begin(name, format)
         _LOG.info("a session opened, %dx%d", format.width, format.height, extra=about(name))
         self._opened.set()
         self._limit(session)
@@ -212,6 +223,7 @@ class Sessions:
         former = session.publisher
         session.open(outbox, format, settings)
         self._keep(session)
+        session.trace.taken_over()
         _LOG.info("another connection took the session over", extra=about(session.name))
         if former is not None:
             former.end(Close.PUBLISHER_EXISTS, "another connection took over", Bye(reason="taken_over"))
