@@ -60,14 +60,21 @@ class _SessionSpan:
 
     def __init__(self, tracer: Tracer, session: str, format: FrameFormat) -> None:
         self._tracer = tracer
-        opened = {"streamgen.session": session, "streamgen.width": format.width, "streamgen.height": format.height}
-        self._span = tracer.start_span("session", attributes=opened)
+        self._span = tracer.start_span(
+            "session",
+            attributes={
+                "streamgen.session": session,
+                "streamgen.width": format.width,
+                "streamgen.height": format.height,
+            },
+        )
         self._inside = set_span_in_context(self._span)
         self._changes: dict[int, Span] = {}  # bounded: a session lets so many updates wait and no more
 
     def changed(self, rev: int, names: Iterable[str]) -> None:
-        asked = {"streamgen.rev": rev, "streamgen.settings": sorted(names)}
-        self._changes[rev] = self._tracer.start_span("settings", self._inside, attributes=asked)
+        self._changes[rev] = self._tracer.start_span(
+            "settings", self._inside, attributes={"streamgen.rev": rev, "streamgen.settings": sorted(names)}
+        )
 
     def in_force(self, rev: int) -> None:
         for asked in [asked for asked in self._changes if asked <= rev]:
