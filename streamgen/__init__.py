@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamgen.client import Stream, connect
+    from streamgen.client_sync import SyncStream, connect_sync
     from streamgen.errors import StreamgenError
     from streamgen.frames import Frame, Output, Timing
     from streamgen.settings import FrameFormat, StreamSettings
@@ -21,9 +22,11 @@ __all__ = [
     "Stream",
     "StreamSettings",
     "StreamgenError",
+    "SyncStream",
     "Timing",
     "__version__",
     "connect",
+    "connect_sync",
 ]
 
 __version__ = "0.1.0"
@@ -35,8 +38,10 @@ _HOMES = {
     "Stream": "client",
     "StreamSettings": "settings",
     "StreamgenError": "errors",
+    "SyncStream": "client_sync",
     "Timing": "frames",
     "connect": "client",
+    "connect_sync": "client_sync",
 }
 
 

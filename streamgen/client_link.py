@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -15,18 +14,10 @@ from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
 
+from streamgen.client_errors import closed_by, typed
+from streamgen.client_token import token_protocol
 from streamgen.codec import decode, unpack_alpha
-from streamgen.errors import (
-    BackendUnavailable,
-    CodecError,
-    ConfigError,
-    ProtocolError,
-    SessionError,
-    SettingsError,
-    StreamgenError,
-    WeightsError,
-    WorkerError,
-)
+from streamgen.errors import AccessError, ProtocolError, SessionError, StreamgenError
 from streamgen.frames import Output, Timing
 from streamgen.protocol import (
     SUBPROTOCOL,
@@ -38,6 +29,7 @@ from streamgen.protocol import (
     Hello,
     Pause,
     Paused,
+    Queued,
     Reference,
     Referenced,
     Reformat,
@@ -60,59 +52,15 @@ from streamgen.protocol import (
 )
 from streamgen.wire import Flags, FrameHeader, Kind, pack_frame, parse_frame
 
-__all__ = ["Answer", "Link", "News", "Received", "Request", "SnapshotPicture"]
-
-_LOG = logging.getLogger("streamgen.client")
+__all__ = ["Answer", "Link", "LinkEvents", "News", "Received", "Request", "SnapshotPicture"]
 
 _MAX_RECEIVED_BYTES = 16 * 1024 * 1024
 """A lossless snapshot of a noisy 1024x1024 picture has three megabytes."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NUMBERS_KEPT = 4096
 _GOODBYE_S = 1.0
-_FINAL = frozenset({Close.NORMAL, Close.PROTOCOL, Close.UNAUTHORISED, Close.ORIGIN, Close.IDLE, Close.PUBLISHER_EXISTS})
-"""Close codes after which the same connection would only fail again."""
-_CLOSE_NAMES = {
-    Close.NORMAL: "closed",
-    Close.TOO_BIG: "message_too_big",
-    Close.CAPACITY: "server_full",
-    Close.PROTOCOL: "not_understood",
-    Close.UNAUTHORISED: "unauthorised",
-    Close.ORIGIN: "origin_not_allowed",
-    Close.NO_SESSION: "no_such_session",
-    Close.IDLE: "idle",
-    Close.PUBLISHER_EXISTS: "publisher_exists",
-    Close.SLOW: "too_slow",
-    Close.DRAINING: "shutting_down",
-}
-_ERROR_KINDS: dict[str, type[StreamgenError]] = {
-    "unknown_setting": SettingsError,
-    "invalid_settings": SettingsError,
-    "undecodable": CodecError,
-    "size_mismatch": CodecError,
-    "bad_image": CodecError,
-    "no_reference": SettingsError,
-    "engine_failed": WorkerError,
-    "worker_restarted": WorkerError,
-    "worker_not_ready": WorkerError,
-    "no_such_session": SessionError,
-    "publisher_exists": SessionError,
-    "not_publisher": SessionError,
-    "bad_resume_token": SessionError,
-    "server_full": SessionError,
-    "queue_full": SessionError,
-    "no_output_yet": SessionError,
-    "too_many_updates": SessionError,
-    "superseded": SessionError,
-    "switch_pending": SessionError,
-    "switch_failed": WorkerError,
-    "worker_died": WorkerError,
-    "unknown_model": ConfigError,
-    "unknown_lora": ConfigError,
-    "backend_unavailable": BackendUnavailable,
-    "weights_missing": WeightsError,
-    "weights_corrupt": WeightsError,
-    "lora_unusable": WeightsError,
-}
+_PING_S = 5.0
+"""A tunnel or a phone network forgets a connection that is silent for longer than some tens of seconds."""
 
 Answer = TypeVar("Answer", Updated, Reformatted, Referenced, Switched, StatsReport, Paused, Resumed)
 Request = Update | Reformat | Reference | Switch | Pause | Resume | Snapshot | Stats
@@ -132,6 +80,11 @@ class Received:
     def number(self) -> int:
         """Which call of ``send`` it answers; for a viewer, and in a prompt stream, the count of the wire."""
         return self.link.number(self.header)
+
+    @property
+    def mine(self) -> bool:
+        """Whether this stream sent the frame that it was made from."""
+        return self.link.sent(self.header)
 
     def decode(self) -> Output:
         """The picture. Takes half a millisecond for each quarter of a megapixel."""
@@ -157,6 +110,17 @@ class SnapshotPicture:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class LinkEvents:
+    """Whom a connection tells of what comes unasked."""
+
+    output: Callable[[Received], None]
+    news: Callable[[News], None]
+    warning: Callable[[WarningMessage], None]
+    refused: Callable[[StreamgenError], None]
+    """A frame, mostly."""
+
+
 class Link:
     """A welcomed connection. Run ``listen()`` until it returns; that is when the connection is lost."""
 
@@ -164,14 +128,13 @@ class Link:
         self,
         socket: ClientConnection,
         welcome: Welcome,
-        on_output: Callable[[Received], None],
-        on_news: Callable[[News], None],
+        events: LinkEvents,
     ) -> None:
         self.welcome = welcome
         self._sent: dict[int, tuple[int, int]] = {}  # by wire seq: send() call and capture, the last _NUMBERS_KEPT
         self._socket = socket
-        self._on_output = on_output
-        self._on_news = on_news
+        self._events = events
+        self._said: StreamgenError | None = None  # of the access, which ends the connection next
         self._window = CreditWindow(welcome.limits.credits)
         self._credit = asyncio.Event()
         self._credit.set()
@@ -187,22 +150,31 @@ class Link:
         url: str,
         hello: Hello,
         fresh: Hello,
-        on_output: Callable[[Received], None],
-        on_news: Callable[[News], None],
+        token: str | None,
+        events: LinkEvents,
+        on_queued: Callable[[int], None],
     ) -> Link:
         """Connect and say ``hello``; ``fresh`` is said instead when its resume token is not good any more.
+
+        Args:
+            token: the server's access token, or a signed one.
+            events: whom to tell of what comes later.
+            on_queued: called with the position in the line of a full server, whenever it has changed.
 
         Raises:
             StreamgenError: typed by its code; ``unreachable`` where there is no server.
         """
+        offered = [SUBPROTOCOL] if token is None else [SUBPROTOCOL, token_protocol(token)]
         try:
             socket = await open_socket(
                 url,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                subprotocols=[Subprotocol(name) for name in offered],
                 proxy=None if urlsplit(url).hostname in _LOOPBACK else True,
                 compression=None,  # pictures are compressed already
                 max_size=_MAX_RECEIVED_BYTES,
                 max_queue=4,
+                ping_interval=_PING_S,
+                close_timeout=_GOODBYE_S,
             )
         except (OSError, InvalidHandshake, InvalidURI) as error:
             retryable = not isinstance(error, InvalidURI)
@@ -211,9 +183,9 @@ class Link:
                 "unreachable", f"cannot connect to {url}: {error}; {hint}", retryable=retryable
             ) from error
         try:
-            return cls(socket, await _greet(socket, hello, fresh), on_output, on_news)
+            return cls(socket, await _greet(socket, hello, fresh, on_queued), events)
         except ConnectionClosed as error:
-            raise _reason(error) from None
+            raise closed_by(error) from None
         except BaseException:
             # Also when cancelled by the caller's time-out: nobody else knows of this socket.
             socket.transport.abort()
@@ -221,26 +193,38 @@ class Link:
 
     async def listen(self) -> StreamgenError:
         """Read until the connection is lost; returns why. Everybody who waits for an answer is told."""
+        error: StreamgenError = SessionError("closed", "the stream was closed")
         try:
             while True:
                 self._receive(await self._socket.recv())
         except ConnectionClosed as closed:
-            error: StreamgenError = _reason(closed)
+            error = closed_by(closed, self._said)
         except ProtocolError as refused:
             await self._socket.close(Close.PROTOCOL, refused.code)
             error = refused
-        lost = SessionError("connection_lost", f"the connection was lost: {error.message}", retryable=True)
+        finally:
+            self._let_go(SessionError("connection_lost", f"the connection was lost: {error.message}", retryable=True))
+        return error
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """To the server and back, as the newest ping measured it; None before."""
+        return self._socket.latency * 1000 or None
+
+    def _let_go(self, lost: StreamgenError) -> None:
         waiting: list[asyncio.Future[Any]] = [*self._answers.values(), *self._snapshots.values()]
         for answer in waiting:
             if not answer.done():
                 answer.set_exception(lost)
-        return error
 
     def number(self, header: FrameHeader) -> int:
         """Which call of ``send`` an output was made from, or its own count when it was made from none: the time of
         capture tells a frame that was sent from one of a prompt stream with the same number."""
-        number, captured_us = self._sent.get(header.source_seq, (0, -1))
-        return number if captured_us == header.captured_us else header.source_seq
+        return self._sent[header.source_seq][0] if self.sent(header) else header.source_seq
+
+    def sent(self, header: FrameHeader) -> bool:
+        """Whether an output was made from a frame that was sent here."""
+        return self._sent.get(header.source_seq, (0, -1))[1] == header.captured_us
 
     async def credit(self) -> None:
         """Wait until another frame may be sent."""
@@ -305,13 +289,13 @@ class Link:
             picture.cancel()
 
     async def leave(self) -> None:
-        """Say bye and close."""
+        """Say bye and close. A server that does not answer is left after a second."""
         try:
             async with asyncio.timeout(_GOODBYE_S):
                 await self._socket.send(Bye().dump())
                 await self._socket.wait_closed()
         except (ConnectionClosed, TimeoutError):
-            await self._socket.close()
+            self._socket.transport.abort()
 
     def _expect(self) -> tuple[str, asyncio.Future[ServerMessage]]:
         ref = str(next(self._refs))
@@ -323,7 +307,12 @@ class Link:
         if isinstance(data, bytes):
             self._receive_picture(data)
             return
-        message = parse_server_message(data)
+        try:
+            message = parse_server_message(data)
+        except ProtocolError as error:
+            if error.code == "unknown_type":
+                return  # of a newer server
+            raise
         match message:
             case Ack(seq=seq):
                 self._window.acknowledged(seq)
@@ -331,12 +320,12 @@ class Link:
             case ErrorMessage():
                 self._refused(message)
                 return
-            case WarningMessage(code=code, message=text):
-                _LOG.warning("%s: %s", code, text)
+            case WarningMessage():
+                self._events.warning(message)
             case SnapshotTaken():
                 self._announced = message
             case Updated() | Reformatted() | Restyled() | Switched():
-                self._on_news(message)
+                self._events.news(message)
         self._answer(message)
 
     def _answer(self, message: ServerMessage) -> None:
@@ -345,16 +334,17 @@ class Link:
             answer.set_result(message)
 
     def _refused(self, message: ErrorMessage) -> None:
-        answer = self._answers.get(message.ref or "")
+        answer, error = self._answers.get(message.ref or ""), typed(message)
         if answer is None:
-            _LOG.warning("the server refused a frame: %s", message.message)
+            self._said = error if isinstance(error, AccessError) else self._said
+            self._events.refused(error)
         elif not answer.done():
-            answer.set_exception(_typed(message))
+            answer.set_exception(error)
 
     def _receive_picture(self, data: bytes) -> None:
         header, payload = parse_frame(data)
         if header.kind is Kind.OUTPUT:
-            self._on_output(Received(header, payload, self))
+            self._events.output(Received(header, payload, self))
             return
         announced, self._announced = self._announced, None
         picture = self._snapshots.get((announced.ref if announced else None) or "")
@@ -362,29 +352,17 @@ class Link:
             picture.set_result(SnapshotPicture(bytes(payload), self.number(header), header.width, header.height))
 
 
-async def _greet(socket: ClientConnection, hello: Hello, fresh: Hello) -> Welcome:
+async def _greet(socket: ClientConnection, hello: Hello, fresh: Hello, on_queued: Callable[[int], None]) -> Welcome:
     await socket.send(hello.dump())
     while True:
         data = await socket.recv()
         message = parse_server_message(data) if isinstance(data, str) else None
         if isinstance(message, Welcome):
             return message
+        if isinstance(message, Queued):
+            on_queued(message.position)
         if isinstance(message, ErrorMessage):
             if message.code != "bad_resume_token" or hello.resume is None:
-                raise _typed(message)
+                raise typed(message)
             hello = fresh
             await socket.send(hello.dump())
-
-
-def _typed(message: ErrorMessage) -> StreamgenError:
-    kind = _ERROR_KINDS.get(message.code, ProtocolError)
-    return kind(message.code, message.message, field=message.field, retryable=message.retryable)
-
-
-def _reason(closed: ConnectionClosed) -> SessionError:
-    received = closed.rcvd
-    if received is None:
-        return SessionError("connection_lost", "the connection was lost", retryable=True)
-    name = _CLOSE_NAMES.get(Close(received.code), "closed") if received.code in set(Close) else "connection_lost"
-    reason = received.reason or f"the server closed with code {received.code}"
-    return SessionError(name, reason, retryable=received.code not in _FINAL)

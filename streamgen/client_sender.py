@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamgen.client_link import Link
+from streamgen.client_statistics import Counter
 from streamgen.codec import check_pixels, encode
 from streamgen.frames import Pixels
 from streamgen.pacing import CLIENT_BURST, Pacer
@@ -37,10 +38,12 @@ class Sender:
     Args:
         quality: of JPEG.
         max_fps: the rate agreed with the server, read for every frame.
+        counter: is told of frames that go out or are replaced.
     """
 
-    def __init__(self, quality: int, max_fps: Callable[[], int]) -> None:
+    def __init__(self, quality: int, max_fps: Callable[[], int], counter: Counter) -> None:
         self._quality = quality
+        self._counter = counter
         self._max_fps = max_fps
         self._count = 0
         self._unsent: _Unsent | None = None
@@ -58,6 +61,7 @@ class Sender:
         number = self._count
         self._count += 1
         stamp = time.time_ns() // 1000 if captured_us is None else operator.index(captured_us)
+        self._counter.replaced += self._unsent is not None
         self._unsent = _Unsent(np.array(pixels, order="C"), number, stamp)
         self._filled.set()
         return number
@@ -77,6 +81,7 @@ class Sender:
             height, width = frame.pixels.shape[:2]
             header = FrameHeader(Kind.INPUT, Codec.JPEG, width, height, seq=0, captured_us=frame.captured_us)
             await link.send_frame(header, payload, frame.number)
+            self._counter.sent += 1
 
     async def _wait_out_rate(self) -> None:
         """The server drops what comes faster than agreed; waiting here keeps the newest frame instead."""

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from websockets.exceptions import ConnectionClosed
 
-from streamgen.client_link import Answer, Link, News, Received, Request, SnapshotPicture
+from streamgen.client_connections import Connections, Handlers, Policy, State
+from streamgen.client_errors import compose, wire_values
+from streamgen.client_link import Answer, Link, Received, Request, SnapshotPicture
 from streamgen.client_reference import ReferenceKeeper
 from streamgen.client_sender import INLINE_PIXELS, Sender
-from streamgen.errors import SessionError, StreamgenError
+from streamgen.client_statistics import Counter, Statistics
+from streamgen.errors import SessionError
 from streamgen.frames import Output, Pixels
 from streamgen.protocol import (
-    Hello,
     Pause,
     Paused,
     Referenced,
     Reformat,
     Reformatted,
-    Restyled,
     Resume,
     Resumed,
     Stats,
@@ -41,34 +43,19 @@ __all__ = ["Stream", "named"]
 class Stream:
     """A session as seen by its publisher or a viewer. Made by ``connect``; use it in ``async with``, from one loop."""
 
-    def __init__(
-        self,
-        url: str,
-        hello: Hello,
-        send_quality: int,
-        reconnect: bool,
-        connect_timeout_s: float,
-        request_timeout_s: float,
-        backoff_s: Callable[[int], float],
-    ) -> None:
-        self._url = url
-        self._hello = hello
-        self._sender = Sender(send_quality, lambda: self.settings.max_fps)
-        self._reference = ReferenceKeeper()
-        self._reconnect = reconnect
-        self._connect_timeout_s = connect_timeout_s
+    def __init__(self, policy: Policy, handlers: Handlers, send_quality: int, request_timeout_s: float) -> None:
+        self._role = policy.hello.role
+        self._reconnects = policy.reconnect
         self._request_timeout_s = request_timeout_s
-        self._backoff_s = backoff_s
-        self._welcome: Welcome | None = None
-        self._settings: StreamSettings | None = None
-        self._link: Link | None = None
-        self._failure: StreamgenError | None = None
-        self._over = False
+        self._counter = Counter()
+        self._sender = Sender(send_quality, lambda: self.settings.max_fps, self._counter)
+        self._reference = ReferenceKeeper()
         self._paused = False
         self._unseen: Received | None = None
-        # Set: something to see, or the end; a connection, or the end.
-        self._to_see, self._linked = asyncio.Event(), asyncio.Event()
-        self._living: asyncio.Task[None] | None = None
+        self._to_see = asyncio.Event()  # set: something to see, or the end
+        self._connections = Connections(
+            policy, handlers, self._counter, self._send_frames, self._on_output, self._to_see.set
+        )
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -76,8 +63,7 @@ class Stream:
         Raises:
             StreamgenError: ``unreachable``, a refused setting, a session that does not exist, ...
         """
-        link = await self._open()
-        self._living = asyncio.get_running_loop().create_task(self._live(link))
+        await self._connections.open()
         return self
 
     async def __aexit__(
@@ -88,23 +74,44 @@ class Stream:
     @property
     def session(self) -> str:
         """The session's name; an overlay views it under that name."""
-        return self._known().session
+        return self.welcome.session
 
     @property
     def welcome(self) -> Welcome:
         """What the server said of itself and of the session when it was joined last; its model, LoRAs and format are
         those of now."""
-        return self._known()
+        return self._connections.welcome
 
     @property
     def settings(self) -> StreamSettings:
         """The settings in force, as last heard."""
-        return self._settings or self._known().settings
+        return self._connections.settings
 
     @property
     def format(self) -> FrameFormat:
         """Size and fit of the outputs, as last heard."""
-        return self._known().format
+        return self.welcome.format
+
+    @property
+    def state(self) -> State:
+        """``connecting``, ``open``, ``reconnecting`` or ``closed``."""
+        return self._connections.state
+
+    @property
+    def paused(self) -> bool:
+        """Whether ``pause`` is in force."""
+        return self._paused
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """To the server and back, as last measured; None before."""
+        link = self._connections.link
+        return None if link is None else link.round_trip_ms
+
+    @property
+    def statistics(self) -> Statistics:
+        """What this stream counted and measured so far; ``stats()`` asks the server for its own figures."""
+        return self._counter.report(time.monotonic(), self.round_trip_ms)
 
     async def send(self, frame: Pixels, captured_us: int | None = None) -> int:
         """Send the newest frame, soon: one that could not be sent yet is replaced. Copies the pixels.
@@ -120,9 +127,9 @@ class Stream:
             CodecError: ``bad_pixels`` or ``frame_too_large``.
             SessionError: the stream is closed, or this is a viewer.
         """
-        self._check_alive()
-        if self._hello.role == "view":
-            raise SessionError("not_publisher", "a viewer sends no frames")
+        self._connections.check_alive()
+        if self._role != "publish":
+            raise SessionError("not_publisher", f"the role {self._role} sends no frames")
         number = self._sender.put(frame, captured_us)
         await asyncio.sleep(0)  # lets the sending task run even in a caller's tight loop
         return number
@@ -134,7 +141,7 @@ class Stream:
             SettingsError: ``invalid_settings`` or ``unknown_setting``, with ``field``; nothing was changed.
             SessionError: the connection was lost, or did not answer in time.
         """
-        return await self._ask(Update(settings=settings), Updated)
+        return await self._ask(Update(settings=wire_values(settings)), Updated)
 
     async def reformat(
         self,
@@ -155,7 +162,8 @@ class Stream:
             SettingsError: ``invalid_settings``, with ``field``; nothing was changed.
             SessionError: ``superseded`` by another call, ``not_publisher``, or the connection was lost.
         """
-        request = Reformat(format=named(width=width, height=height, fit=fit, upscale=upscale))
+        wanted = wire_values(named(width=width, height=height, fit=fit, upscale=upscale))
+        request = Reformat(format=wanted)
         return (await self._ask_within(timeout_s, request, Reformatted)).format
 
     async def reference(self, pixels: Pixels | None) -> None:
@@ -187,7 +195,7 @@ class Stream:
             ConfigError: ``unknown_model``, ``unknown_lora``, or what keeps the model from being loaded.
             SessionError: ``switch_pending``, ``not_publisher``, or the connection was lost.
         """
-        request = Switch(model=model, loras=None if loras is None else tuple(loras))
+        request = compose(Switch, model=model, loras=None if loras is None else tuple(loras))
         return await self._ask_within(timeout_s, request, Switched)
 
     async def stats(self) -> StatsReport:
@@ -201,7 +209,7 @@ class Stream:
             SessionError: ``no_output_yet``.
         """
         async with _within(self._request_timeout_s):
-            return await (await self._connected()).snapshot()
+            return await (await self._connections.connected()).snapshot()
 
     async def pause(self) -> None:
         """Publisher: stop computing, frames sent meanwhile are dropped. Viewer: stop receiving."""
@@ -214,16 +222,9 @@ class Stream:
         await self._ask_or_reconnect(Resume(), Resumed)
 
     async def close(self) -> None:
-        """End the session (publisher) or leave it (viewer). Iteration ends."""
-        if self._over and self._living is None:
-            return
-        self._finish(None)
-        if self._link is not None:
-            await self._link.leave()
-        if self._living is not None:
-            self._living.cancel()
-            await asyncio.wait([self._living])
-            self._living = None
+        """End the session (publisher) or leave it (viewer). Iteration ends. A server that does not answer is left after
+        a second."""
+        await self._connections.close()
 
     def __aiter__(self) -> AsyncIterator[Output]:
         return self
@@ -234,82 +235,44 @@ class Stream:
         Raises:
             StreamgenError: what ended the stream for good; StopAsyncIteration after ``close()``.
         """
-        while self._unseen is None:
-            if self._failure is not None:
-                raise self._failure
-            if self._over:
-                raise StopAsyncIteration
-            self._to_see.clear()
-            await self._to_see.wait()
+        output = await self.receive()
+        if output is None:
+            raise StopAsyncIteration
+        return output
+
+    async def receive(self, timeout_s: float | None = None) -> Output | None:
+        """The newest output that was not handed out yet; None after ``close()``, or when none came in time.
+
+        Args:
+            timeout_s: how long to wait for one; 0 takes only what is there already, None waits for as long as it takes.
+
+        Raises:
+            StreamgenError: what ended the stream for good.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._unseen is None:
+                    if self._connections.over:
+                        break
+                    self._to_see.clear()
+                    await self._to_see.wait()
+        except TimeoutError:
+            return None
         received, self._unseen = self._unseen, None
+        if received is not None:
+            return await self._hand_out(received)
+        if self._connections.failure is not None:
+            raise self._connections.failure
+        return None
+
+    async def _hand_out(self, received: Received) -> Output:
         await received.link.acknowledge(received.header)
         header = received.header
-        if header.width * header.height <= INLINE_PIXELS:
-            return received.decode()
-        return await asyncio.to_thread(received.decode)
-
-    # ---------------------------------------------------------------------------------------------- the connections
-
-    async def _live(self, link: Link) -> None:
-        """Use one connection after the other, until one ends for good."""
-        error: StreamgenError | None = None
-        try:
-            while True:
-                error = await self._use(link)
-                if self._over or not (self._reconnect and error.retryable):
-                    return
-                link = await self._reopen()
-        except StreamgenError as refused:
-            error = refused
-        finally:
-            self._finish(error)
-
-    async def _use(self, link: Link) -> StreamgenError:
-        """Send and receive until the connection is lost; returns why."""
-        sending = asyncio.get_running_loop().create_task(self._send_frames(link))
-        try:
-            return await link.listen()
-        finally:
-            self._link = None
-            self._linked.clear()
-            sending.cancel()
-            await asyncio.wait([sending])
-
-    async def _reopen(self) -> Link:
-        attempt = 0
-        while True:
-            await asyncio.sleep(self._backoff_s(attempt))
-            attempt += 1
-            try:
-                return await self._open()
-            except StreamgenError as error:
-                if not error.retryable:
-                    raise
-
-    async def _open(self) -> Link:
-        try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                link = await Link.open(self._url, *self._hellos(), self._on_output, self._on_news)
-        except TimeoutError:
-            raise SessionError(
-                "unreachable", f"{self._url} did not answer within {self._connect_timeout_s:g} s", retryable=True
-            ) from None
-        self._welcome, self._settings, self._link = link.welcome, link.welcome.settings, link
-        self._linked.set()
-        return link
-
-    def _hellos(self) -> tuple[Hello, Hello]:
-        """What to say first, and what to say when the resume token has expired."""
-        if self._welcome is None or self._welcome.resume is None:
-            return self._hello, self._hello
-        kept = {
-            "settings": self.settings.model_dump(mode="json"),
-            "format": self.format.model_dump(),
-            "session": self._welcome.session,
-        }
-        fresh = self._hello.model_copy(update=kept)
-        # The server kept settings and format; nothing is to be merged over them.
-        return fresh.model_copy(update={"resume": self._welcome.resume, "settings": {}, "format": {}}), fresh
+        small = header.width * header.height <= INLINE_PIXELS
+        output = received.decode() if small else await asyncio.to_thread(received.decode)
+        late_ms = time.time() * 1000 - header.captured_us / 1000 if received.mine else None
+        self._counter.handed_out(time.monotonic(), late_ms)
+        return output
 
     async def _send_frames(self, link: Link) -> None:
         try:
@@ -321,19 +284,9 @@ class Stream:
             return  # listen() reports it
 
     def _on_output(self, received: Received) -> None:
+        self._counter.received += 1
         self._unseen = received
         self._to_see.set()
-
-    def _on_news(self, news: News) -> None:
-        if isinstance(news, Updated):
-            self._settings = news.settings
-        elif isinstance(news, Reformatted):
-            self._welcome = self._known().model_copy(update={"format": news.format})
-        elif isinstance(news, Restyled):
-            self._welcome = self._known().model_copy(update={"styles": news.styles})
-        else:
-            facts = {name: getattr(news, name) for name in ("model", "styles", "unused", "loras", "reference")}
-            self._welcome = self._known().model_copy(update=facts)
 
     # ------------------------------------------------------------------------------------------------------ requests
 
@@ -342,40 +295,15 @@ class Stream:
 
     async def _ask_within(self, timeout_s: float | None, request: Request, kind: type[Answer]) -> Answer:
         async with _within(timeout_s):
-            return await (await self._connected()).ask(request, kind)
+            return await (await self._connections.connected()).ask(request, kind)
 
     async def _ask_or_reconnect(self, request: Request, kind: type[Answer]) -> None:
         """Ask for what the next connection is told anyway."""
         try:
             await self._ask(request, kind)
         except SessionError as error:
-            if error.code != "connection_lost" or not self._reconnect:
+            if error.code != "connection_lost" or not self._reconnects:
                 raise
-
-    async def _connected(self) -> Link:
-        """The connection, waiting for the next one if it was just lost."""
-        while self._link is None:
-            self._check_alive()
-            await self._linked.wait()
-        self._check_alive()
-        return self._link
-
-    def _finish(self, failure: StreamgenError | None) -> None:
-        if not self._over:
-            self._over, self._failure = True, failure
-        self._to_see.set()
-        self._linked.set()
-
-    def _check_alive(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if self._over or self._living is None:
-            raise SessionError("closed", "the stream is not open: use it inside its `async with`")
-
-    def _known(self) -> Welcome:
-        if self._welcome is None:
-            raise SessionError("closed", "the stream was never open: use it inside its `async with`")
-        return self._welcome
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from typing import Any
 from streamgen.errors import ConfigError
 
 __all__ = [
+    "GuardSpec",
     "LoraSpec",
     "ModelSpec",
     "ServerConfig",
@@ -110,6 +111,21 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardSpec:
+    """What judges prompts and pictures; see ``streamgen.effects.guards``.
+
+    Args:
+        filters: names of entry points, or text files of words, of what prompts have to pass.
+        checks: names of entry points of what pictures have to pass.
+        badge: whether pictures say that they are generated.
+    """
+
+    filters: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    badge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """How the server runs. Every field can be given as ``STREAMGEN_<FIELD>`` in the environment; those that take
     several values are written there with commas.
@@ -135,6 +151,14 @@ class ServerConfig:
         idle_seconds: a session whose publisher sends nothing for so long is ended; 0 for never.
         max_session_seconds: how long a session may last; 0 for as long as it likes.
         token: what every client has to know; empty lets everybody on this machine in, and nobody else.
+        former_tokens: those of before, so that what was signed with them stays good until it expires.
+        insecure_public: whether ``host`` may be reached by others without a token.
+        address_connections: from one address at once.
+        address_requests: from one address a minute, not counting static files.
+        address_failures: wrong tokens from one address a minute.
+        tls_cert: PEM file with the certificate, and those that lead to its issuer behind it; None for plain HTTP.
+        tls_key: PEM file with its key, without a password.
+        tls_self_signed: whether the server makes a certificate of its own, kept in ``data``.
         origins: web origins whose pages may connect beside the server's own, such as ``https://example.org``.
         webrtc: whether WebRTC, WHIP and WHEP are served.
         webrtc_addresses: this machine's addresses that media travels through; () for the loopback while ``host`` is
@@ -146,6 +170,9 @@ class ServerConfig:
         turn_username: of a TURN server with a fixed user.
         turn_password: likewise.
         turn_seconds: how long a credential made from ``turn_secret`` lasts.
+        prompt_filters: see ``GuardSpec``.
+        output_checks: likewise.
+        badge: likewise.
         publish: where sessions go out to, ``[SESSION=]URL`` each: rtmp, rtmps, srt, udp, rtsp, or a path. Without a
             name it is whichever session is open the longest.
         hang_timeout_s: a worker process that computes nothing and takes no command for so long is replaced, or for ten
@@ -188,6 +215,14 @@ class ServerConfig:
     idle_seconds: float = 0.0
     max_session_seconds: float = 0.0
     token: str = ""
+    former_tokens: tuple[str, ...] = ()
+    insecure_public: bool = False
+    address_connections: int = 256
+    address_requests: int = 600
+    address_failures: int = 10
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_self_signed: bool = False
     origins: tuple[str, ...] = ()
     webrtc: bool = True
     webrtc_addresses: tuple[str, ...] = ()
@@ -198,6 +233,9 @@ class ServerConfig:
     turn_username: str = ""
     turn_password: str = ""
     turn_seconds: int = 3600
+    prompt_filters: tuple[str, ...] = ()
+    output_checks: tuple[str, ...] = ()
+    badge: bool = False
     publish: tuple[str, ...] = ()
     hang_timeout_s: float = 30.0
     metrics_port: int = 0
@@ -206,6 +244,16 @@ class ServerConfig:
     resume_seconds: float = 30.0
     ack_timeout_s: float = 4.0
     send_timeout_s: float = 1.0
+
+    @property
+    def guard(self) -> GuardSpec:
+        """What judges prompts and pictures."""
+        return GuardSpec(self.prompt_filters, self.output_checks, self.badge)
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server speaks HTTPS."""
+        return self.tls_self_signed or self.tls_cert is not None or self.tls_key is not None
 
     @property
     def styles(self) -> Path | None:

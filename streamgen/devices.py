@@ -15,6 +15,7 @@ __all__ = [
     "allocated_bytes",
     "choose",
     "convolution_ms",
+    "end_if_lost",
     "fast_dtype",
     "give_back_memory",
     "is_lost",
@@ -163,6 +164,12 @@ def is_lost(error: BaseException) -> bool:
     return (kind is not None and isinstance(error, kind)) or (
         isinstance(error, RuntimeError) and str(error).startswith("CUDA error")
     )
+
+
+def end_if_lost(error: Exception) -> None:
+    """Raise an error after which a process can compute nothing more on its device. The server starts another one."""
+    if is_lost(error):
+        raise error
 
 
 def _is_mps(device: str) -> bool:

@@ -91,7 +91,8 @@ class SettingsError(StreamgenError):
 
 
 class AccessError(StreamgenError):
-    """A client that may not come in: ``unauthorised`` or ``origin_not_allowed``."""
+    """A client that may not come in: ``unauthorised``, ``origin_not_allowed``, ``token_expired``, ``token_scope``,
+    ``too_many_requests``."""
 
 
 class CodecError(StreamgenError):

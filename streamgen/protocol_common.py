@@ -43,6 +43,9 @@ class Close(IntEnum):
     IDLE = 4408
     PUBLISHER_EXISTS = 4409
     SLOW = 4410
+    TOKEN_EXPIRED = 4411
+    TOKEN_SCOPE = 4412
+    TOO_MANY = 4429
     DRAINING = 4503
 
 

@@ -169,3 +169,17 @@ async def test_outputs_of_a_prompt_stream_are_not_taken_for_those_of_frames(serv
         server.worker.compute("cam", Frame(picture, seq=0, captured_us=5000))
         output = await following(stream)
         assert (output.seq, output.captured_us) == (0, 5000)
+
+
+async def test_a_client_that_says_so_waits_in_line_for_longer_than_it_waits_for_a_connection() -> None:
+    async with running(clock=time.monotonic, max_sessions=1) as server, connect(server, session="first") as first:
+        places: asyncio.Queue[int] = asyncio.Queue()
+        second = connect(server, session="second", queue=True, connect_timeout_s=0.5, on_queued=places.put_nowait)
+        entering = asyncio.create_task(second.__aenter__())
+        assert await asyncio.wait_for(places.get(), 10) == 1
+        await asyncio.wait([entering], timeout=0.6)
+        assert not entering.done()
+        await first.close()
+        await asyncio.wait_for(entering, 10)
+        assert second.session == "second"
+        await second.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -50,3 +52,50 @@ async def test_the_webcam_example_shows_changes_prompts_and_saves(
         await load("webcam").run(server.url, Camera(), show)
     assert shown == [(384, 512, 3)] * 5
     assert (tmp_path / "snapshot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Eight frames of 96x64 at 12 a second, as Motion JPEG."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (96, 64))
+    for shade in range(8):
+        writer.write(np.full((64, 96, 3), shade * 30, np.uint8))
+    writer.release()
+    return path
+
+
+async def test_the_opencv_loop_shows_what_came_and_changes_prompts(clip: Path) -> None:
+    shown: list[tuple[int, ...]] = []
+
+    class Camera:
+        """Plays the clip again and again."""
+
+        reader = cv2.VideoCapture(str(clip))
+
+        def read(self) -> tuple[bool, Any]:
+            taken, picture = self.reader.read()
+            if not taken:
+                self.reader.set(cv2.CAP_PROP_POS_FRAMES, 0)
+                taken, picture = self.reader.read()
+            return taken, picture
+
+    def show(picture: Pixels) -> str:
+        shown.append(picture.shape)
+        outputs = shown.count((384, 512, 3))
+        return "2" if outputs == 1 else "q" if outputs == 3 else ""
+
+    async with running(clock=time.monotonic) as server:
+        await asyncio.to_thread(load("opencv_loop").run, server.url, Camera(), show)
+        [session] = server.worker.closed
+    assert shown[0] == (64, 96, 3) and session
+
+
+async def test_a_file_is_stylised_whole(clip: Path, tmp_path: Path) -> None:
+    target = tmp_path / "stylised.mp4"
+    async with running(clock=time.monotonic) as server:
+        count = await asyncio.to_thread(load("file_to_file").run, server.url, str(clip), str(target), "oil painting")
+    made = cv2.VideoCapture(str(target))
+    assert count == 8 == int(made.get(cv2.CAP_PROP_FRAME_COUNT))
+    assert made.get(cv2.CAP_PROP_FPS) == pytest.approx(12.0)
+    assert made.read()[1].shape == (256, 256, 3)

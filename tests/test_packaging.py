@@ -51,6 +51,7 @@ def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"streamgen", f"streamgen-{streamgen.__version__}.dist-info"}
     assert not [name for name in names if "/tests/" in name or ".test." in name or name.endswith("tsconfig.json")]
+    assert not {f"streamgen/web/{name}" for name in ("README.md", "LICENSE", "streamgen.d.ts")} & set(names)
     assert wheel.stat().st_size < 25e6
 
 

@@ -71,9 +71,11 @@ def _converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
     """The network as a graph with free dimensions; converted once, for every precision and shape."""
     with _CONVERTING:
         if network not in _GRAPHS:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")  # the tracer reports shape checks, which hold for every shape
-                _GRAPHS[network] = quiet_openvino().convert_model(network, example_input=example)
+                # OpenVINO would trace by itself, and have the trace checked, which takes a second and a half.
+                traced = torch.jit.trace(network, example, strict=False, check_trace=False)
+                _GRAPHS[network] = quiet_openvino().convert_model(traced, example_input=example)
         return _GRAPHS[network]
 
 

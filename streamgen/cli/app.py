@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "bench": Command("streamgen.cli.bench", "measure this machine: engine, latency, overload"),
     "models": Command("streamgen.cli.models", "list what can be served"),
     "doctor": Command("streamgen.cli.doctor", "say what works on this machine, and why the rest does not"),
+    "token": Command("streamgen.cli.token", "sign a short-lived token for one role, session and time"),
     "obs": Command("streamgen.cli.obs", "put a session into OBS as a source", extra="obs"),
     "train": Command("streamgen.training", "train the embedded model", extra="train", extras={"nncf": "int8"}),
     "evaluate": Command("streamgen.cli.evaluate", "judge the embedded models, with contact sheets", extra="train"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from streamgen.cli.options import add_engine_arguments, at_least, between, config_of, device_names
 
@@ -52,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a model that clients may switch to while frames flow; several are possible",
     )
-    parser.add_argument(
-        "--token", default=unset, help="what clients have to know; with one, --host may be another than the loopback"
-    )
+    _add_access_arguments(parser)
     parser.add_argument(
         "--allow-origin",
         dest="origins",
@@ -82,8 +81,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="several devices, such as cuda:0,cuda:1: each loads the model, sessions go where there is room",
     )
     _add_watching_arguments(parser)
+    _add_guard_arguments(parser)
     _add_webrtc_arguments(parser)
     add_engine_arguments(parser)
+
+
+def _add_guard_arguments(parser: argparse.ArgumentParser) -> None:
+    """What judges prompts and pictures."""
+    unset = argparse.SUPPRESS
+    parser.add_argument(
+        "--prompt-filter",
+        dest="prompt_filters",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="NAME|FILE.txt",
+        help="refuse prompts that an installed filter refuses, or that have a word of a text file, one a line",
+    )
+    parser.add_argument(
+        "--output-check",
+        dest="output_checks",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="NAME",
+        help="blur pictures that an installed check refuses, or fails on",
+    )
+    parser.add_argument(
+        "--badge", action="store_true", default=unset, help="put the letters AI into a corner of every picture"
+    )
+
+
+def _add_access_arguments(parser: argparse.ArgumentParser) -> None:
+    """Who may come in."""
+    unset = argparse.SUPPRESS
+    parser.add_argument(
+        "--token",
+        default=unset,
+        help="what clients have to know; with one, --host may be another than the loopback, and `streamgen token` "
+        "signs short-lived ones; better kept in STREAMGEN_TOKEN",
+    )
+    parser.add_argument(
+        "--former-token",
+        dest="former_tokens",
+        action="extend",
+        nargs="+",
+        default=unset,
+        metavar="TOKEN",
+        help="the token of before: what was signed with it stays good until it expires",
+    )
+    parser.add_argument(
+        "--insecure-public",
+        action="store_true",
+        default=unset,
+        help="let --host be another than the loopback without a token: anyone who reaches it uses it",
+    )
+    parser.add_argument("--tls-cert", type=Path, default=unset, metavar="FILE", help="serve HTTPS with this PEM file")
+    parser.add_argument("--tls-key", type=Path, default=unset, metavar="FILE", help="the certificate's key, in PEM")
+    parser.add_argument(
+        "--tls-self-signed",
+        action="store_true",
+        default=unset,
+        help="serve HTTPS with a certificate made here; its fingerprint is printed",
+    )
 
 
 def _add_watching_arguments(parser: argparse.ArgumentParser) -> None:

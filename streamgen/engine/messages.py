@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streamgen.config import ModelSpec
+from streamgen.config import GuardSpec, ModelSpec
 from streamgen.engine.shares import Load
 from streamgen.errors import StreamgenError
 from streamgen.frames import Pixels
@@ -64,6 +64,7 @@ class WorkerLaunch:
         log_format: ``text`` or ``json``.
         choice: backend and precision that the model to start with ran in before; None to choose as ``backend`` and the
             model's ``dtype`` say.
+        guard: what judges prompts and pictures.
     """
 
     models: dict[str, ModelSpec]
@@ -75,6 +76,7 @@ class WorkerLaunch:
     hang_timeout_s: float
     log_format: str = "text"
     choice: tuple[str, str] | None = None
+    guard: GuardSpec = field(default_factory=GuardSpec)
 
 
 @dataclass(frozen=True, slots=True)

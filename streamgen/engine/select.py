@@ -16,7 +16,7 @@ from streamgen.engine.fidelity import fidelity_db
 from streamgen.errors import BackendUnavailable
 from streamgen.models.base import Model
 
-__all__ = ["LEAST_PSNR_DB", "BackendReport", "Candidate", "choose_backend"]
+__all__ = ["LEAST_PSNR_DB", "BackendReport", "Candidate", "choose_backend", "proven_backend"]
 
 _LOG = logging.getLogger(__name__)
 LEAST_PSNR_DB = 30.0
@@ -118,6 +118,16 @@ def choose_backend(model: Model, name: str, threads: int) -> tuple[Backend, Back
     _LOG.info("backends at %dx%d, %d threads:\n%s", _SIDE, _SIDE, threads, report.table())
     _LOG.info("using %s in %s: %s", report.chosen, report.dtype, report.reason)
     return measured[fastest.backend, fastest.dtype], report
+
+
+def proven_backend(model: Model, name: str, threads: int) -> tuple[Backend, BackendReport]:
+    """The backend ``name`` at the model's dtype, which ran here before.
+
+    Raises:
+        BackendUnavailable: ``unknown_backend``.
+    """
+    dtype = model.spec.dtype if model.backends is None else model.dtype
+    return load_backend(name)(model.spec.device, dtype, threads), BackendReport(name, dtype, "as before")
 
 
 def _first_faithful(

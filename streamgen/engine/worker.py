@@ -18,7 +18,8 @@ from multiprocessing.synchronize import Lock, Semaphore
 from typing import TYPE_CHECKING
 
 from streamgen import devices
-from streamgen.config import ModelSpec, worker_environment
+from streamgen.config import worker_environment
+from streamgen.effects.guards import Guard, load_guard
 from streamgen.engine.messages import (
     Applied,
     CloseSession,
@@ -76,18 +77,18 @@ def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, pulse: Pul
     os.environ.update(worker_environment(threads))
     from streamgen.engine import build_engine
 
-    def build(spec: ModelSpec, backend: str = launch.backend) -> Engine:
-        return build_engine(spec, backend, threads, wait_for_compilation=False)
-
+    build = partial(build_engine, backend=launch.backend, threads=threads, wait_for_compilation=False)
     try:
-        engine = build(*start_of(launch))
+        guard = load_guard(launch.guard)
+        spec, backend = start_of(launch)
+        engine = build(spec, backend=backend, proven=launch.choice is not None)
     except StreamgenError as error:
         commands.send(Failed(error))
         return
     swap = ModelSwap(launch, build, doorbell.release)
     ready = Ready(describe(engine, launch.model, launch))
     heart = Heart(pulse, launch.hang_timeout_s)
-    worker = _Worker(engine, swap, commands, doorbell, lock, heart, launch.max_frame_bytes)
+    worker = _Worker(engine, swap, commands, doorbell, lock, heart, launch.max_frame_bytes, guard=guard)
     del engine  # the worker alone holds it, and lets it go for another
     try:
         commands.send(ready)
@@ -111,6 +112,7 @@ class _Worker:
         heart: Heart,
         max_frame_bytes: int,
         clock: Callable[[], float] = time.monotonic,
+        guard: Guard | None = None,
     ) -> None:
         self._engine = engine
         self._swap = swap
@@ -120,6 +122,7 @@ class _Worker:
         self._heart = heart
         self._max_frame_bytes = max_frame_bytes
         self._clock = clock
+        self._guard = guard or Guard()
         self._served: dict[str, Served] = {}
         self._shares = FairShares(clock())
         self._looked_s = clock()
@@ -198,6 +201,7 @@ class _Worker:
         engine, session, settings, rev = self._engine, command.session, command.settings, command.rev
         now_s = self._clock()
         try:
+            self._guard.check_prompts(settings)
             if isinstance(command, OpenSession):
                 # The server has checked them, but perhaps for the model before this one, and then it fits them too.
                 reading = engine.open(session, command.format, engine.fit(settings), rev, now_s)
@@ -209,7 +213,7 @@ class _Worker:
             self._commands.send(Refused(session, rev, error))
             return False
         except Exception as error:  # the worker loop: one session's settings must not end everybody's worker
-            _end_if_lost(error)
+            devices.end_if_lost(error)
             _LOG.exception("settings could not be put in force", extra=about(session))
             failure = WorkerError("engine_failed", f"the engine failed on these settings: {error}")
             self._commands.send(Refused(session, rev, failure))
@@ -249,7 +253,7 @@ class _Worker:
             self._commands.send(ReferenceFailed(session, rev, error))
             return
         except Exception as error:  # the worker loop: one session's picture must not end everybody's worker
-            _end_if_lost(error)
+            devices.end_if_lost(error)
             _LOG.exception("a reference picture could not be put in force", extra=about(session))
             failure = WorkerError("engine_failed", f"the engine failed on this reference picture: {error}")
             self._commands.send(ReferenceFailed(session, rev, failure))
@@ -288,7 +292,7 @@ class _Worker:
         try:
             sessions = self._engine.refresh(now_s)
         except Exception as error:  # the worker loop: what lies in a folder must not end everybody's worker
-            _end_if_lost(error)
+            devices.end_if_lost(error)
             _LOG.exception("the folder of styles could not be read; the next look is in %.0f s", _STYLES_AGAIN_S)
             self._looked_s = now_s + _STYLES_AGAIN_S - _STYLES_S
             return
@@ -357,7 +361,7 @@ class _Worker:
         try:
             made = self._engine.step(batch, began_s)
         except Exception as error:  # the worker loop: whatever one step does, the other sessions go on
-            _end_if_lost(error)
+            devices.end_if_lost(error)
             self._charge(batch, began_s)
             if len(batch) > 1:  # one frame may be at fault: the others need not be lost with it
                 for one in batch:
@@ -381,11 +385,6 @@ class _Worker:
         return now_s
 
     def _deliver(self, session: str, output: Output, began_s: float, ended_s: float) -> None:
-        self._served[session].put(output, began_s, ended_s)
+        shown = replace(output, pixels=self._guard.show(output.pixels))
+        self._served[session].put(shown, began_s, ended_s)
         self._commands.send(Made(session))
-
-
-def _end_if_lost(error: Exception) -> None:
-    """After some errors a process can compute nothing more on its device. The server starts another one."""
-    if devices.is_lost(error):
-        raise error

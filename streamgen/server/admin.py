@@ -25,7 +25,7 @@ def add_admin(app: FastAPI, house: House) -> None:
     def guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def route(request: Request) -> Response:
             try:
-                house.access.check(request.headers)
+                house.admit(request).check("admin", None)
                 return await answer(request)
             except StreamgenError as error:
                 return refusal(error)

@@ -8,26 +8,31 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Response, WebSocket
+from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
 
 from streamgen import __version__
 from streamgen.config import ServerConfig
-from streamgen.errors import StreamgenError
+from streamgen.errors import AccessError, StreamgenError
 from streamgen.protocol import protocol_schema
 from streamgen.server.access import Access
+from streamgen.server.addresses import AddressLimits
 from streamgen.server.admin import add_admin
 from streamgen.server.exposition import add_metrics
-from streamgen.server.house import HELLO_TIMEOUT_S, House
+from streamgen.server.headers import SecurityHeaders
+from streamgen.server.house import HELLO_TIMEOUT_S, REQUEST_TIMEOUT_S, House
 from streamgen.server.loop_lag import watch_lag
 from streamgen.server.metrics_port import MetricsPort
 from streamgen.server.mjpeg import add_mjpeg
 from streamgen.server.pages import Pages, web_root
 from streamgen.server.picture import CodecPool
 from streamgen.server.publish import Publications
+from streamgen.server.refusal import refusal
 from streamgen.server.sessions import Sessions
 from streamgen.server.startup import Startup
 from streamgen.server.switching import ModelSwitch
+from streamgen.server.token_route import add_tokens
 from streamgen.server.tracing import traces_of
 from streamgen.server.webrtc.door import add_webrtc
 from streamgen.server.worker_link import WorkerLink
@@ -49,7 +54,9 @@ def create_app(
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[StreamgenError], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    wall_clock: Callable[[], float] = time.time,
     hello_timeout_s: float = HELLO_TIMEOUT_S,
+    request_timeout_s: float = REQUEST_TIMEOUT_S,
 ) -> FastAPI:
     """The application. Its lifespan starts ``worker`` in the background and stops it.
 
@@ -57,7 +64,9 @@ def create_app(
         on_ready: called once the worker serves.
         on_failed: called with what kept it from starting; the pages are served nevertheless.
         clock: monotonic seconds.
+        wall_clock: Unix seconds.
         hello_timeout_s: how long a connection may stay silent.
+        request_timeout_s: how long an HTTP request may take to arrive.
 
     Raises:
         ConfigError: ``pages_missing`` or ``bad_publish``.
@@ -69,8 +78,10 @@ def create_app(
     switch = ModelSwitch(config.specs, worker, sessions)
     worker.on_restyled = switch.on_restyled
     worker.on_load = sessions.on_load
-    access = Access(config.token, config.origins)
-    house = House(config, access, worker, startup, sessions, switch, pool, clock, hello_timeout_s)
+    limits = AddressLimits(config.address_connections, config.address_requests, config.address_failures, clock)
+    access = _access(config, limits, wall_clock)
+    timeouts = hello_timeout_s, request_timeout_s
+    house = House(config, access, limits, worker, startup, sessions, switch, pool, clock, *timeouts)
     publications = Publications(config.publish, sessions, clock)
 
     @asynccontextmanager
@@ -95,15 +106,28 @@ def create_app(
     _allow_origins(app, config.origins)
     if config.metrics_port:
         app.add_middleware(MetricsPort, port=config.metrics_port)
+    app.add_middleware(SecurityHeaders, origins=config.origins)
     _add_socket(app, house)
     peers = app.state.peers = add_webrtc(app, house)
     add_mjpeg(app, house)
+    add_tokens(app, house, wall_clock)
     _add_health(app, worker)
     add_metrics(app, house)
     add_admin(app, house)
-    _add_api(app, worker)
+    _add_api(app, house)
     app.mount("/", Pages(directory=web_root(), html=True), name="pages")
     return app
+
+
+def _access(config: ServerConfig, limits: AddressLimits, wall_clock: Callable[[], float]) -> Access:
+    return Access(
+        config.token,
+        config.origins,
+        former_tokens=config.former_tokens,
+        public=config.insecure_public,
+        limits=limits,
+        wall_clock=wall_clock,
+    )
 
 
 def _allow_origins(app: FastAPI, origins: Iterable[str]) -> None:
@@ -143,14 +167,18 @@ def _add_health(app: FastAPI, worker: WorkerLink) -> None:
         return {"status": "starting"}
 
 
-def _add_api(app: FastAPI, worker: WorkerLink) -> None:
+def _add_api(app: FastAPI, house: House) -> None:
     @app.get("/api/v1/models", tags=["api"], summary="The model that is loaded")
-    async def models() -> dict[str, Any]:
-        if not worker.ready:
-            return {"models": []}
-        info = worker.info
+    async def models(request: Request) -> Response:
+        try:
+            house.admit(request)
+        except AccessError as error:
+            return refusal(error)
+        if not house.worker.ready:
+            return JSONResponse({"models": []})
+        info = house.worker.info
         loaded = {"name": info.model, "styles": info.styles, "backend": info.backend, "device": info.device}
-        return {"models": [loaded]}
+        return JSONResponse({"models": [loaded]})
 
     @app.get("/api/v1/settings-schema", tags=["api"], summary="JSON Schema of the live settings and the format")
     async def settings() -> dict[str, Any]:

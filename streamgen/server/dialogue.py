@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal
 
 from streamgen.codec import decode_reference, encode_png
-from streamgen.errors import CodecError, ProtocolError, SessionError, SettingsError, StreamgenError
+from streamgen.errors import AccessError, CodecError, ProtocolError, SessionError, SettingsError, StreamgenError
 from streamgen.logs import Labels
 from streamgen.protocol import (
     Ack,
@@ -34,6 +34,7 @@ from streamgen.protocol import (
     Welcome,
     parse_client_message,
 )
+from streamgen.server.access import Grant
 from streamgen.server.house import House
 from streamgen.server.outbox import Outbox
 from streamgen.server.queue import Place
@@ -49,6 +50,9 @@ _CODECS = {"jpeg": Codec.JPEG, "raw": Codec.RAW}
 _ENDS = {
     "unauthorised": Close.UNAUTHORISED,
     "origin_not_allowed": Close.ORIGIN,
+    "token_expired": Close.TOKEN_EXPIRED,
+    "token_scope": Close.TOKEN_SCOPE,
+    "too_many_requests": Close.TOO_MANY,
     "no_such_session": Close.NO_SESSION,
     "publisher_exists": Close.PUBLISHER_EXISTS,
     "server_full": Close.CAPACITY,
@@ -68,7 +72,8 @@ def close_code(error: StreamgenError) -> int:
 
 
 class Dialogue:
-    """One client's side of a session. Call ``close()`` when the connection is gone.
+    """One client's side of a session. Call ``admit()`` once it is known what the client may do, and ``close()`` when
+    the connection is gone.
 
     What the client is told goes into ``outbox``; the transport sends what comes out of it.
     """
@@ -80,15 +85,25 @@ class Dialogue:
         self.session: Session | None = None
         self.role: Literal["publish", "view", "control"] | None = None
         self._house = house
+        self._grant: Grant | None = None
+        self._grant_ends: asyncio.TimerHandle | None = None
         self._refused = 0
         self._hello_deadline: asyncio.TimerHandle | None = None
         self._place: Place | None = None
+
+    def admit(self, grant: Grant) -> None:
+        """Let the client do what ``grant`` says, for as long as it says. Without one nobody joins a session."""
+        self._grant = grant
+        if grant.seconds is not None:
+            self._grant_ends = asyncio.get_running_loop().call_later(grant.seconds, self._expire)
 
     def close(self) -> None:
         """The connection is gone."""
         self._stop_waiting()
         if self._place is not None:
             self._house.sessions.queue.leave(self._place)
+        if self._grant_ends is not None:
+            self._grant_ends.cancel()
         self._house.sessions.disconnect(self.outbox, self.session)
 
     def expect_hello(self) -> None:
@@ -205,7 +220,36 @@ class Dialogue:
         self.outbox.tell(welcome)
         return True
 
+    def _expire(self) -> None:
+        """The grant's time is over: the end of the session for its publisher, and for a viewer of its place in it."""
+        self._grant = None
+        self.outbox.end(Close.TOKEN_EXPIRED, "the access token's time is over", Bye(reason="token_expired"))
+        if self.session is not None and self.session.publisher is self.outbox:
+            self._house.sessions.end(self.session)
+
+    def _permit(self, role: str, session: str | None) -> None:
+        """Raises:
+        AccessError: ``unauthorised`` or ``token_scope``.
+        """
+        if self._grant is None:
+            raise AccessError("unauthorised", "the access token is missing or wrong")
+        self._grant.check(role, session)
+
+    def _granted(self, hello: Hello) -> Hello:
+        """The hello as the grant allows it. One that names no session gets the one that the grant names.
+
+        Raises:
+            AccessError: ``unauthorised`` or ``token_scope``.
+        """
+        name = hello.session or (None if self._grant is None else self._grant.session)
+        if hello.role == "publish" and hello.resume is not None:
+            resumed = self._house.sessions.kept_for(hello.resume)
+            name = name if resumed is None else resumed.name
+        self._permit(hello.role, name)
+        return hello.model_copy(update={"session": name})
+
     def _join(self, hello: Hello, *, waited: bool = False) -> Welcome:
+        hello = self._granted(hello)
         self.outbox.codec = _CODECS[hello.codec]
         self.outbox.alpha = hello.alpha
         resumed = False
@@ -254,6 +298,7 @@ class Dialogue:
                 await self._refer(message, session)
             case Switch():
                 self.check_steers("changes the model")
+                self._permit("control", None)  # it changes for every session there is
                 self._house.switch.begin(message, self.outbox)
             case Pause(ref=ref):
                 session.pause(self.outbox)

@@ -60,7 +60,7 @@ def add_metrics(app: FastAPI, house: House) -> None:
     )
     async def metrics(request: Request) -> Response:
         try:
-            house.access.check(request.headers)
+            house.admit(request).check("admin", None)
         except StreamgenError as error:
             return refusal(error)
         encode, content_type = choose_encoder(request.headers.get("accept", ""))

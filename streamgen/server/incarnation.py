@@ -36,6 +36,7 @@ def first_launch(config: ServerConfig) -> WorkerLaunch:
         MAX_FRAME_BYTES,
         config.hang_timeout_s,
         config.log_format,
+        guard=config.guard,
     )
 
 

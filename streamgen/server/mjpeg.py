@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from streamgen.errors import ProtocolError, SessionError, StreamgenError
-from streamgen.protocol import Hello
+from streamgen.protocol import Close, Hello
 from streamgen.server.house import House
 from streamgen.server.http_transport import DirectHttp
 from streamgen.server.outbox import Delivery, End, Outbox
@@ -58,10 +58,11 @@ def add_mjpeg(app: FastAPI, house: House) -> None:
     )
     async def mjpeg(session: str, request: Request, fps: str | None = None) -> Response:
         try:
-            house.access.check(request.headers)
+            grant = house.admit(request)
+            grant.check("view", session)
             if house.sessions.get(session) is None:
                 raise SessionError("no_such_session", f"there is no session named {session!r}", retryable=True)
-            return _Reader(house, session, 0.0 if fps is None else 1 / _rate(fps))
+            return _Reader(house, session, 0.0 if fps is None else 1 / _rate(fps), grant.seconds)
         except StreamgenError as error:
             return refusal(error, "Basic")
 
@@ -82,18 +83,21 @@ class _Reader(Response):
 
     Args:
         interval_s: the least time between two pictures.
+        granted_s: how long it may go on; None for as long as the reader likes.
     """
 
-    def __init__(self, house: House, name: str, interval_s: float) -> None:
+    def __init__(self, house: House, name: str, interval_s: float, granted_s: float | None) -> None:
         self.status_code, self.raw_headers, self.background = 200, _HEADERS, None
         self._house = house
         self._name = name
         self._interval_s = interval_s
+        self._granted_s = granted_s
         self._patience_s = _PATIENCE * house.config.send_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outbox = self._house.sessions.connect()
         session: Session | None = None
+        ends = self._end_in_time(outbox)
         try:
             session = self._house.sessions.view(Hello(role="view", session=self._name), outbox)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -105,7 +109,16 @@ class _Reader(Response):
         else:
             await send({"type": "http.response.body", "body": b""})
         finally:
+            if ends is not None:
+                ends.cancel()
             self._house.sessions.disconnect(outbox, session)
+
+    def _end_in_time(self, outbox: Outbox) -> asyncio.TimerHandle | None:
+        """End the response when its reader's token does; None where that has no end."""
+        if self._granted_s is None:
+            return None
+        reason = "the access token's time is over"
+        return asyncio.get_running_loop().call_later(self._granted_s, outbox.end, Close.TOKEN_EXPIRED, reason)
 
     def _show_newest(self, session: Session, outbox: Outbox) -> None:
         """A session that rests has a picture to show, too."""

@@ -237,17 +237,18 @@ class Worker:
         ready = await first
         if self._current.ended.is_set():
             raise WorkerError("worker_died", "the worker process ended just after it was ready")
-        self._serve(ready.info)
+        self._serve(ready.info, anew=self._info is None)
         self._ready, self._ready_s = True, self._loop.time()
 
     def _works(self) -> list[tuple[Work, int]]:
         return [(session.work, session.settings.max_fps) for session in self._sessions.values()]
 
-    def _serve(self, info: WorkerInfo) -> None:
+    def _serve(self, info: WorkerInfo, *, anew: bool) -> None:
         self._info = info
         # The next process need not measure again what this one has chosen: its sessions wait for it.
         self._launch = replace(self._launch, choice=info.choice)
-        self._capacity.begin(_MEASURED_AT if info.frame_ms else None, (info.frame_ms or 0.0) / 1000)
+        if anew:
+            self._capacity.begin(_MEASURED_AT if info.frame_ms else None, (info.frame_ms or 0.0) / 1000)
 
     # ------------------------------------------------------------------------------------ on the listening thread
 
@@ -298,7 +299,7 @@ class Worker:
         match report:
             case Switched(info):
                 switch, self._switch = self._switch, None
-                self._serve(info)
+                self._serve(info, anew=True)
                 if switch is not None:
                     command = switch.command
                     self._launch = replace(self._launch, model=command.model, loras=command.loras)

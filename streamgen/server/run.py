@@ -22,9 +22,10 @@ from streamgen.protocol import MAX_MESSAGE_BYTES
 from streamgen.server.access import is_loopback
 from streamgen.server.app import create_app
 from streamgen.server.fleet import Fleet
-from streamgen.server.house import HELLO_TIMEOUT_S, House
-from streamgen.server.http_transport import DirectHttp
+from streamgen.server.house import HELLO_TIMEOUT_S, REQUEST_TIMEOUT_S, House
+from streamgen.server.http_transport import DirectHttp, HouseConfig
 from streamgen.server.pool import Worker
+from streamgen.server.tls import Certificate, certificate_of
 from streamgen.server.transport import BoundedWebSocket
 from streamgen.server.worker_link import WorkerLink
 
@@ -39,6 +40,7 @@ class Server(uvicorn.Server):
     """uvicorn, saying goodbye in the protocol's own words before it closes connections."""
 
     house: House
+    certificate: Certificate | None = None
     failure: StreamgenError | None = None
 
     def fail(self, error: StreamgenError) -> None:
@@ -56,7 +58,8 @@ def serve(config: ServerConfig) -> int:
     """Serve until SIGINT or SIGTERM, and return the exit code 0.
 
     Raises:
-        ConfigError: ``not_loopback`` for an address other machines can reach without a token; ``bad_publish``.
+        ConfigError: ``not_loopback`` for an address other machines can reach without a token; ``bad_publish``;
+            ``bad_certificate``.
         PortInUse: another program listens on the address.
         StreamgenError: what kept the worker from starting.
     """
@@ -66,16 +69,13 @@ def serve(config: ServerConfig) -> int:
         if config.metrics_port:
             listeners.append(stack.enter_context(bind(config, config.metrics_port, "--metrics-port")))
         host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        url = f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
         if config.token:
             url += f"#token={quote(config.token, safe='')}"
         worker = worker_for(config)
         server = server_for(config, worker, url=url)
         worker.on_given_up = server.fail
-        if config.log_format == "text":
-            print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
-        else:  # without the token: logs are kept, and sent elsewhere
-            _LOG.info("loading %s; the page is at %s", config.model, url.partition("#")[0])
+        _tell_start(config, url, "" if server.certificate is None else server.certificate.fingerprint)
         with _planned_stops():
             server.run(sockets=listeners)
     if server.failure is not None:
@@ -96,9 +96,16 @@ def server_for(
     *,
     url: str = "",
     clock: Callable[[], float] = time.monotonic,
+    wall_clock: Callable[[], float] = time.time,
     hello_timeout_s: float = HELLO_TIMEOUT_S,
+    request_timeout_s: float = REQUEST_TIMEOUT_S,
 ) -> Server:
-    """A server that is ready to run. ``url`` is announced once the worker serves."""
+    """A server that is ready to run. ``url`` is announced once the worker serves.
+
+    Raises:
+        ConfigError: ``bad_certificate``, and what ``create_app`` raises.
+    """
+    certificate = certificate_of(config)
 
     def announce() -> None:
         if config.log_format == "json":
@@ -109,21 +116,31 @@ def server_for(
     def fail(error: StreamgenError) -> None:
         server.fail(error)
 
-    app = create_app(config, worker, on_ready=announce, on_failed=fail, clock=clock, hello_timeout_s=hello_timeout_s)
-    server = Server(
-        uvicorn.Config(
-            app,
-            http=DirectHttp,
-            ws=BoundedWebSocket,
-            ws_max_size=MAX_MESSAGE_BYTES,
-            # Pictures are compressed already; deflate would cost twenty times the round trip.
-            ws_per_message_deflate=False,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=_GRACE_S,
-        )
+    app = create_app(
+        config,
+        worker,
+        on_ready=announce,
+        on_failed=fail,
+        clock=clock,
+        wall_clock=wall_clock,
+        hello_timeout_s=hello_timeout_s,
+        request_timeout_s=request_timeout_s,
     )
-    server.house = app.state.house
+    uvicorn_config = HouseConfig(
+        app,
+        http=DirectHttp,
+        ws=BoundedWebSocket,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        # Pictures are compressed already; deflate would cost twenty times the round trip.
+        ws_per_message_deflate=False,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
+    )
+    uvicorn_config.house = app.state.house
+    server = Server(uvicorn_config)
+    server.house, server.certificate = app.state.house, certificate
     return server
 
 
@@ -138,11 +155,11 @@ def bind(config: ServerConfig, port: int | None = None, option: str = "--port (m
         ConfigError: ``not_loopback``, ``bad_address``.
         PortInUse: another program listens there.
     """
-    if not config.token and not is_loopback(config.host):
+    if not config.token and not config.insecure_public and not is_loopback(config.host):
         raise ConfigError(
             "not_loopback",
             f"host must be a loopback address such as 127.0.0.1, got {config.host!r}: without an access token "
-            "(--token) anyone in the network could use the server",
+            "(--token) anyone in the network could use the server; --insecure-public allows that",
             field="host",
         )
     port = config.port if port is None else port
@@ -169,6 +186,21 @@ def bind(config: ServerConfig, port: int | None = None, option: str = "--port (m
             ) from None
         raise ConfigError("bad_address", f"cannot listen on {config.host}:{port}: {error}", field="port") from None
     return listener
+
+
+def _tell_start(config: ServerConfig, url: str, fingerprint: str) -> None:
+    """Where the server will be found: for whoever started it, or into the log. Without the token there, because logs
+    are kept, and sent elsewhere."""
+    if config.log_format == "text":
+        print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
+        if fingerprint:
+            print(f"its certificate's SHA-256 fingerprint: {fingerprint}", flush=True)
+    else:
+        _LOG.info("loading %s; the page is at %s", config.model, url.partition("#")[0])
+        if fingerprint:
+            _LOG.info("its certificate's SHA-256 fingerprint: %s", fingerprint)
+    if config.insecure_public and not config.token:
+        _LOG.warning("anyone who reaches this address may use the server and see its sessions")
 
 
 def _banner(url: str, model: str, backend: str) -> str:

@@ -77,6 +77,10 @@ class Sessions:
         them."""
         return self.totals.all_drops((*self, *self._connected))
 
+    def kept_for(self, token: str) -> Session | None:
+        """The session that whoever has this resume token may take over."""
+        return self._by_token.get(token)
+
     async def appears(self, name: str | None) -> Session:
         """Wait until there is a session of that name; None for any, and of several the one that opened first."""
         while (session := next(iter(self._by_name.values()), None) if name is None else self.get(name)) is None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
+from streamgen.server.http_transport import HouseConfig
+
 __all__ = ["BoundedWebSocket"]
 
 _ABORT_AFTER_S = 5.0
@@ -54,6 +56,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return True
         self.transport.abort()
         return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # Counted when it was an HTTP connection still, which never hears of its end.
+        assert isinstance(self.config, HouseConfig)
+        self.config.house.limits.leave("" if self.client is None else self.client[0])
+        super().connection_lost(exc)
 
     async def run_asgi(self) -> None:
         self.scope["state"]["give_up"] = self.give_up

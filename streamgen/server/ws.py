@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from streamgen.errors import AccessError, ProtocolError, StreamgenError
 from streamgen.protocol import SUBPROTOCOL, Close
-from streamgen.server.dialogue import Dialogue, close_code
+from streamgen.server.dialogue import Dialogue
 from streamgen.server.house import House
 from streamgen.server.intake import Intake
 from streamgen.server.outbox import Delivery, End
@@ -49,11 +49,11 @@ class Connection:
         offered = self._socket.scope["subprotocols"]
         await self._socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         try:
-            self._house.access.check(self._socket.headers, offered)
+            self._dialogue.admit(self._house.admit(self._socket))
             if SUBPROTOCOL not in offered:
                 raise ProtocolError("unsupported_subprotocol", f"ask for the subprotocol {SUBPROTOCOL}")
         except AccessError as error:
-            self._outbox.end(close_code(error), error.message)
+            self._dialogue.refuse(error)
         except ProtocolError as error:
             self._dialogue.refuse(error)
             self._outbox.end(Close.PROTOCOL, f"the subprotocol {SUBPROTOCOL} is required")

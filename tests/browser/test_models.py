@@ -155,8 +155,8 @@ USE_THE_SDK = """async () => {
     stream.reformat({ width: 256 });
     const reformatted = await stream.reformat({ width: 192, height: 128 });
     sizes.clear();
-    const switched = await stream.switchModel("tiny");
-    await stream.switchModel("none").catch(() => {});
+    const switched = await stream.switch("tiny");
+    await stream.switch("none").catch(() => {});
     while (!sizes.size) await new Promise((resolve) => setTimeout(resolve, 50));
     stream.close();
     return [switched, reformatted, [...sizes].map((size) => size.split(",").map(Number)), errors];

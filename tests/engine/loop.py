@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamgen.config import ModelSpec
+from streamgen.effects.guards import Guard
 from streamgen.engine.engine import Skipped
 from streamgen.engine.messages import Applied, OpenSession
 from streamgen.engine.pulse import Heart, Pulse
@@ -137,9 +138,10 @@ class Bench:
                 slot.unlink()
 
 
-def bench_of(engine: Any, swap: Any = None) -> Bench:
+def bench_of(engine: Any, swap: Any = None, guard: Guard | None = None) -> Bench:
     ours, theirs = CONTEXT.Pipe()
     clock = [100.0]
     doorbell, lock = CONTEXT.Semaphore(0), CONTEXT.Lock()
     heart = Heart(Pulse(CONTEXT), 10.0)
-    return Bench(_Worker(engine, swap or NoSwap(), theirs, doorbell, lock, heart, 12, lambda: clock[0]), ours, clock)
+    worker = _Worker(engine, swap or NoSwap(), theirs, doorbell, lock, heart, 12, lambda: clock[0], guard)
+    return Bench(worker, ours, clock)

@@ -19,12 +19,14 @@ from websockets.exceptions import ConnectionClosed
 from streamgen.config import ServerConfig
 from streamgen.frames import Pixels
 from streamgen.protocol import SUBPROTOCOL
+from streamgen.server.house import House
 from streamgen.server.run import bind, server_for
 from streamgen.server.sessions import Sessions
 from streamgen.wire import Codec, FrameHeader, Kind, pack_frame, parse_frame
 from tests.server.fake import FakeWorker
 
 TIMEOUT_S = 10.0
+APP_OPTIONS = ("hello_timeout_s", "request_timeout_s", "wall_clock")
 
 
 class Clock:
@@ -103,6 +105,7 @@ class Running:
     stack: AsyncExitStack
     sessions: Sessions
     peers: Any
+    house: House
 
     async def stop(self) -> None:
         """What SIGTERM does first."""
@@ -139,10 +142,10 @@ async def running(
 ) -> AsyncIterator[Running]:
     """uvicorn as ``serve`` runs it, but inside the test's event loop and without its signal handlers and naps.
 
-    Options are fields of ``ServerConfig``, or ``config`` as a whole, ``hello_timeout_s``, and a further ``listener``.
+    Options are fields of ``ServerConfig``, or ``config`` as a whole, ``APP_OPTIONS``, and a further ``listener``.
     """
     further = options.pop("listener", None)
-    app_options = {name: options.pop(name) for name in ("hello_timeout_s",) if name in options}
+    app_options = {name: options.pop(name) for name in APP_OPTIONS if name in options}
     config = options.pop("config", None)
     if config is None:
         config = ServerConfig(**{"port": 0, "model": "fake", "also_models": ("other",), **options})
@@ -160,10 +163,11 @@ async def running(
     async with AsyncExitStack() as outer:
         await outer.enter_async_context(app.router.lifespan_context(app))  # type: ignore[union-attr]
         for listening in (listener,) if further is None else (listener, further):
-            accepting = await asyncio.get_running_loop().create_server(connection, sock=listening)
+            loop = asyncio.get_running_loop()
+            accepting = await loop.create_server(connection, sock=listening, ssl=uvicorn_config.ssl)
             outer.callback(accepting.close)
         stack = await outer.enter_async_context(AsyncExitStack())
-        yield Running(port_of(listener), worker, clock, stack, server.house.sessions, app.state.peers)  # type: ignore[union-attr]
+        yield Running(port_of(listener), worker, clock, stack, server.house.sessions, app.state.peers, server.house)  # type: ignore[union-attr]
         await stack.aclose()
         await server.house.sessions.farewell(1.0)
 

@@ -7,8 +7,10 @@ import base64
 import pytest
 
 from streamgen.errors import AccessError
-from streamgen.server.access import Access, is_loopback
+from streamgen.server.access import EVERYTHING, Access, Grant, is_loopback
+from streamgen.tokens import Claims, TokenKeys
 
+SECRET = "the-secret-of-this-server"
 TOKEN = "öpen sesame:1"
 
 
@@ -100,6 +102,58 @@ def test_the_token_opens_a_server_under_any_name(headers: dict[str, str], subpro
 )
 def test_without_it_nobody_comes_in(headers: dict[str, str], subprotocols: tuple[str, ...]) -> None:
     assert refused(Access(TOKEN), {"host": "localhost", **headers}, subprotocols) == "unauthorised"
+
+
+@pytest.mark.parametrize(
+    ("claims", "grant"),
+    [
+        (Claims(role="view", expires=1060), Grant("view", None, 60.0)),
+        (Claims(role="publish", expires=1060, session="cam"), Grant("publish", "cam", 60.0)),
+        (Claims(role="view", expires=1001, duration=3600), Grant("view", None, 3600.0)),  # outlasts its token
+        (Claims(role="view", expires=2000, duration=5), Grant("view", None, 5.0)),
+    ],
+)
+def test_a_grant_lasts_as_long_as_its_token_or_as_that_says(claims: Claims, grant: Grant) -> None:
+    access = Access(SECRET, wall_clock=lambda: 1000.0)
+    headers = {"host": "studio.lan", "authorization": f"Bearer {TokenKeys(SECRET).mint(claims)}"}
+    assert access.check(headers) == grant
+
+
+def test_the_secret_grants_everything() -> None:
+    assert Access(SECRET).check({"host": "studio.lan", "authorization": f"Bearer {SECRET}"}) == EVERYTHING
+    assert Access().check({"host": "localhost"}) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}, "origin_not_allowed"),
+        ({"sec-fetch-site": "same-site", "referer": "https://evil.example/page"}, "origin_not_allowed"),
+        ({"sec-fetch-site": "cross-site", "referer": "https://mixer.example/page"}, ""),
+        ({"sec-fetch-site": "cross-site", "referer": "http://localhost:3000/page"}, ""),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-dest": "document"}, ""),  # a link that somebody followed
+        ({"sec-fetch-site": "same-origin"}, ""),
+        ({"sec-fetch-site": "none"}, ""),
+    ],
+)
+def test_a_picture_in_another_sites_page_is_refused_though_it_names_no_origin(
+    headers: dict[str, str], code: str
+) -> None:
+    access = Access(origins=["https://mixer.example"])
+    assert refused(access, {"host": "localhost", **headers}) == code
+
+
+def test_a_page_of_a_file_is_let_in_where_the_origin_null_is() -> None:
+    headers = {"host": "localhost", "sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}
+    assert refused(Access(origins=["null"]), headers) == ""
+
+
+def test_a_server_opened_to_everybody_takes_any_name_and_its_own_pages() -> None:
+    access = Access(public=True)
+    assert refused(access, {"host": "studio.lan"}) == ""
+    assert refused(access, {"host": "studio.lan", "origin": "http://studio.lan:8188"}) == ""
+    assert refused(access, {"host": "studio.lan", "origin": "http://evil.example"}) == "origin_not_allowed"
+    assert access.check({"host": "studio.lan"}).role == "publish"  # and makes nobody its operator
 
 
 def test_loopback_is_a_network_and_a_name() -> None:

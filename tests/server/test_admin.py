@@ -148,3 +148,20 @@ async def test_all_of_it_asks_for_the_token_and_for_a_page_from_here(
     async with running() as server:
         url = f"{server.http}{SESSIONS}{path}"
         assert (await client.request(method, url, headers={"Origin": "https://evil.example"})).status_code == 403
+
+
+async def test_a_signed_token_makes_nobody_an_operator(client: httpx.AsyncClient) -> None:
+    secret = {"Authorization": "Bearer a-secret-of-the-server"}
+    async with running(token="a-secret-of-the-server") as server:
+        made = await client.post(f"{server.http}/api/v1/tokens", headers=secret, json={"role": "publish"})
+        signed = {"Authorization": f"Bearer {made.json()['token']}"}
+        for path in (SESSIONS, f"{SESSIONS}/cam/snapshot", "/metrics"):
+            answer = await client.get(f"{server.http}{path}", headers=signed)
+            assert (answer.status_code, answer.json()["code"]) == (403, "token_scope")
+        assert (await client.get(f"{server.http}{SESSIONS}", headers=secret)).status_code == 200
+
+
+async def test_a_server_open_to_everybody_has_no_operator(client: httpx.AsyncClient) -> None:
+    async with running(insecure_public=True) as server:
+        for method, path in (("GET", SESSIONS), ("DELETE", f"{SESSIONS}/cam"), ("GET", "/metrics")):
+            assert (await client.request(method, f"{server.http}{path}")).status_code == 403

@@ -99,3 +99,34 @@ async def test_pages_of_an_allowed_origin_may_read_answers_and_no_others() -> No
         assert answer.status_code == 200 and "Location" in answer.headers["access-control-expose-headers"]
         foreign = await http.options("/webrtc/offer", headers={"origin": "https://evil.example", **asked})
         assert "access-control-allow-origin" not in foreign.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/overlay.html", "/nothing.html", "/js/wire.js", "/api/v1/models", "/mjpeg/cam"])
+async def test_no_answer_is_taken_for_what_it_is_not(http: httpx.AsyncClient, path: str) -> None:
+    for _ in range(2):
+        headers = (await http.get(path)).headers
+        assert headers.get_list("x-content-type-options") == ["nosniff"]
+        assert headers.get_list("referrer-policy") == ["same-origin"]
+
+
+@pytest.mark.parametrize("path", ["/", "/overlay.html"])
+async def test_pages_say_who_may_frame_them_and_what_they_may_use(path: str) -> None:
+    async with (
+        running(origins=("https://mixer.example/", "null")) as server,
+        httpx.AsyncClient(base_url=server.http, trust_env=False) as http,
+    ):
+        headers = (await http.get(path)).headers
+        policy = headers["content-security-policy"]
+        framed_by = policy.partition("frame-ancestors ")[2].split(" ")
+        assert "'self'" in framed_by and "https://mixer.example" in framed_by
+        assert "*" not in framed_by and "null" not in framed_by
+        assert "camera=(self)" in headers["permissions-policy"] and "geolocation=()" in headers["permissions-policy"]
+        assert headers["cross-origin-opener-policy"] == "same-origin"
+        assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("page", ["index.html", "overlay.html"])
+def test_the_pages_own_policy_lets_no_script_in_that_is_not_a_file_of_theirs(page: str) -> None:
+    text = (pages.web_root() / page).read_text(encoding="utf-8")
+    assert "Content-Security-Policy" in text and "default-src 'none'; script-src 'self'" in text
+    assert "unsafe" not in text

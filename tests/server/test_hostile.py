@@ -30,18 +30,22 @@ def fragment(opcode: int, payload: bytes = b"", *, last: bool = True, masked: bo
 
 
 async def close_code(server: Running, sent: bytes, host: str = "localhost") -> int:
-    """Shake hands, send these very bytes, and read the code that the server closes with."""
+    """Shake hands, send these very bytes, and read the code that the server closes with, whatever it says before."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     async with asyncio.timeout(TIMEOUT_S):
         writer.write(UPGRADE.format(host=host).encode())
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
         writer.write(sent)
-        opcode, _, code = struct.unpack(">BBH", await reader.readexactly(4))
+        opcode = 0
+        while opcode != CLOSE | 0x80:
+            opcode, length = await reader.readexactly(2)
+            if length == 126:
+                length = int.from_bytes(await reader.readexactly(2), "big")
+            payload = await reader.readexactly(length)
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
-    assert opcode == CLOSE | 0x80
-    return int(code)
+    return int.from_bytes(payload[:2], "big")
 
 
 async def goes_on(peer: Peer, picture: Pixels) -> None:

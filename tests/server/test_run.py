@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect as open_socket
@@ -39,6 +41,24 @@ def test_addresses_that_others_can_reach_are_refused(host: str) -> None:
     with pytest.raises(ConfigError) as caught:
         serve(ServerConfig(host=host))
     assert (caught.value.code, caught.value.field) == ("not_loopback", "host")
+
+
+def test_whoever_spells_it_out_may_listen_anywhere() -> None:
+    with pytest.raises(ConfigError) as caught:
+        bind(ServerConfig(host="192.0.2.1", port=0, insecure_public=True))  # nobody has this address
+    assert caught.value.code == "bad_address"
+
+
+def test_the_address_says_https_and_the_fingerprint_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    failure = WeightsError("weights_missing", "there is no file x.safetensors")
+    monkeypatch.setattr(run, "Worker", lambda config: _failing(failure))
+    with pytest.raises(WeightsError):
+        serve(ServerConfig(port=0, tls_self_signed=True, data=tmp_path))
+    printed = capsys.readouterr().out
+    assert "the page is at https://127.0.0.1:" in printed
+    assert re.search(r"fingerprint: ([0-9A-F]{2}:){31}[0-9A-F]{2}\n", printed)
 
 
 @pytest.mark.parametrize("port", [-1, 70_000])

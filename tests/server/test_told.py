@@ -40,7 +40,7 @@ def sockets(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def listen(sockets: list[socket.socket]) -> None:
         ports.extend(port_of(each) for each in sockets)
 
-    server = SimpleNamespace(run=listen, failure=None, fail=None)
+    server = SimpleNamespace(run=listen, failure=None, fail=None, certificate=None)
     monkeypatch.setattr(run, "worker_for", lambda config: SimpleNamespace(on_given_up=None))
     monkeypatch.setattr(run, "server_for", lambda *_, **__: server)
     return ports

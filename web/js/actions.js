@@ -51,7 +51,7 @@ export class Actions {
   async #snapshot() {
     const snapshot = await this.page.stream()?.snapshot().catch(() => null);
     if (!snapshot) return;
-    download(new Blob([snapshot.data], { type: "image/png" }), fileName("png"));
+    download(new Blob([snapshot.png], { type: "image/png" }), fileName("png"));
     toast(`Snapshot saved, ${snapshot.width} × ${snapshot.height}`);
   }
 

@@ -1,9 +1,10 @@
 // What a stream is asked to have in force: it goes again on the next connection until it is answered. No I/O.
 
-import { MAX_REFERENCE_BYTES, StreamError, toBase64 } from "./wire.js";
+import { CodecError, SessionError } from "./errors.js";
+import { MAX_REFERENCE_BYTES, toBase64 } from "./wire.js";
 
 /** @import {Format, Settings, Updated} from "./types.js" */
-/** @typedef {{resolve: (value: any) => void, reject: (error: StreamError) => void, promise: Promise<any>}} Deferred */
+/** @typedef {{resolve: (value: any) => void, reject: (error: Error) => void, promise: Promise<any>}} Deferred */
 /** @typedef {{patch: Settings, answer: Deferred}} Update */
 /** @typedef {(type: string, fields: object) => Promise<any>} Request */
 
@@ -81,7 +82,7 @@ export class Changes {
   reference(jpeg) {
     const bytes = jpeg?.byteLength ?? 0;
     const fact = `a reference picture has at most ${MAX_REFERENCE_BYTES} bytes, got ${bytes}`;
-    if (bytes > MAX_REFERENCE_BYTES) return Promise.reject(new StreamError("bad_image", fact, { field: "image" }));
+    if (bytes > MAX_REFERENCE_BYTES) return Promise.reject(new CodecError("bad_image", fact, { field: "image" }));
     return this.#wish(this.#reference, { image: jpeg && toBase64(jpeg) });
   }
 
@@ -115,7 +116,7 @@ export class Changes {
 
   /** Nothing is answered once the stream is closed. @param {Deferred} answer */
   #refuse(answer) {
-    if (this.#closed) answer.reject(new StreamError("closed", "the stream is closed"));
+    if (this.#closed) answer.reject(new SessionError("closed", "the stream is closed"));
     return answer;
   }
 

@@ -1,11 +1,12 @@
 // What lives and dies with one connection: credits, frames on their way, requests without an answer. No I/O.
 
+import { AccessError, typedError } from "./errors.js";
 import { KIND, parseFrame } from "./wire.js";
 
 /** @import {Deferred} from "./changes.js" */
+/** @import {StreamgenError} from "./errors.js" */
 /** @import {Heartbeat} from "./heartbeat.js" */
 /** @import {Header, InputFrame, Output, Socket} from "./types.js" */
-/** @import {StreamError} from "./wire.js" */
 
 const SENT_TIMES_KEPT = 64;
 
@@ -21,11 +22,18 @@ export class Link {
   /** @type {Uint8Array<ArrayBuffer>[]} of it so far */ #parts = [];
   #seq = 0;
   /** @type {number | null} the close code, where the transport has none of its own */ endCode = null;
+  /** @type {AccessError | undefined} what the server says of the access, before it closes */ refusal;
 
   /** @param {Socket} socket @param {Painter} outputs */
   constructor(socket, outputs) {
     this.socket = socket;
     this.outputs = outputs;
+  }
+
+  /** From now on it tells whether the other end lives. @param {Heartbeat} heartbeat */
+  beat(heartbeat) {
+    this.heartbeat?.stop();
+    this.heartbeat = heartbeat;
   }
 
   /** A frame goes out. @param {number} sentMs @param {number} capturedUs @returns {number} its `seq` */
@@ -59,7 +67,7 @@ export class Link {
     this.#requests.set(ref, answer);
   }
 
-  /** The request that this message answers. @param {{type: string, ref?: string, bytes?: number}} message */
+  /** The request that this message answers. @param {any} message */
   answered(message) {
     const request = this.#requests.get(message.ref ?? "");
     this.#requests.delete(message.ref ?? "");
@@ -68,7 +76,13 @@ export class Link {
       this.#expected = message.bytes ?? 0;
       this.#parts = [];
     } else if (message.type !== "error") request?.resolve(message);
+    else if (!request) this.#refused(typedError(message));
     return request;
+  }
+
+  /** @param {StreamgenError} error */
+  #refused(error) {
+    if (error instanceof AccessError) this.refusal = error;
   }
 
   /** Take in a binary message; returns the output in it, if it is one. @param {ArrayBuffer} data */
@@ -79,7 +93,7 @@ export class Link {
     if (header.kind === KIND.output) return { header, picture };
     if (header.kind === KIND.snapshot) {
       const { seq, width, height } = header;
-      this.#snapshot?.resolve({ seq, width, height, data: picture });
+      this.#snapshot?.resolve({ seq, width, height, png: picture });
       this.#snapshot = null;
     }
     return null;
@@ -106,7 +120,7 @@ export class Link {
     this.endCode = code ?? null;
   }
 
-  /** Nothing more comes. @param {StreamError} error */
+  /** Nothing more comes. @param {StreamgenError} error */
   fail(error) {
     this.heartbeat?.stop();
     this.outputs.stop();

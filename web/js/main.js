@@ -25,7 +25,7 @@ import { connect, mergeSettings } from "./streamgen.js";
 import { capitalised, toast } from "./toasts.js";
 
 /** @import {Format, Output, Settings, State, StateDetail, Welcome} from "./types.js" */
-/** @import {Stream, StreamError} from "./streamgen.js" */
+/** @import {Stream, StreamgenError} from "./streamgen.js" */
 /** @import {Kind, Source} from "./sources.js" */
 /** @import {Origin} from "./feed.js" */
 /** @import {Identity} from "./identity.js" */
@@ -77,10 +77,10 @@ class Page {
     this.loras = new LoraPanel(update);
     const refer = (/** @type {Uint8Array | null} */ jpeg) => this.stream?.reference(jpeg) ?? Promise.resolve();
     this.reference = new ReferenceField(refer, () => this.screen.output);
-    this.models = new ModelMenu((model) => this.stream?.switchModel(model) ?? Promise.resolve());
+    this.models = new ModelMenu((model) => this.stream?.switch(model) ?? Promise.resolve());
     const format = () => this.stream?.format ?? this.format.format;
     this.capture = new Capture(() => this.stream, format, () => this.hud.sent());
-    this.hud = new Hud(() => this.capture.skipped + (this.stream?.counters.replaced ?? 0));
+    this.hud = new Hud(() => this.capture.skipped + (this.stream?.statistics.replaced ?? 0));
     this.pauseButton = new PauseButton(() => this.pause());
     this.actions = new Actions(this.screen, {
       stream: () => this.stream,
@@ -359,7 +359,7 @@ class Page {
     if (stream === this.stream) this.open();
   }
 
-  /** @param {StreamError} error */
+  /** @param {StreamgenError} error */
   #failed(error) {
     // The close code that follows says so, and is dealt with.
     if (error.code === "publisher_exists" || error.code === "no_such_session") return;

@@ -1,6 +1,6 @@
 // Outputs as pictures that a canvas or a texture can take, whatever carried them. In browsers.
 
-import { FLAG } from "./wire.js";
+import { CODEC, FLAG } from "./wire.js";
 
 /** @import {Output} from "./types.js" */
 
@@ -16,7 +16,17 @@ export async function picture(output) {
   const { video, data, flags } = output;
   const packed = (flags & FLAG.alpha) !== 0;
   if (video) return described(video, video.videoWidth, video.videoHeight, packed, () => {});
-  return bitmapPicture(await createImageBitmap(new Blob([data ?? ""], { type: "image/jpeg" })), packed);
+  return bitmapPicture(await createImageBitmap(encoded(output)), packed);
+}
+
+/** @param {Output} output over a WebSocket */
+function encoded({ data, codec, width, height }) {
+  if (codec !== CODEC.raw || !data) return new Blob([data ?? ""], { type: "image/jpeg" });
+  const image = new ImageData(width, height);
+  for (let from = 0, to = 0; from < data.length; from += 3, to += 4) {
+    image.data.set([data[from], data[from + 1], data[from + 2], 255], to);
+  }
+  return image;
 }
 
 /** Keep an output for later: compressed where it is, else as a copy of its frame.

@@ -3,7 +3,7 @@
 import { capital } from "./controls.js";
 import { byId } from "./dom.js";
 import { referenceJpeg } from "./reference.js";
-import { StreamError, toBase64 } from "./streamgen.js";
+import { StreamgenError, toBase64 } from "./streamgen.js";
 import { toast } from "./toasts.js";
 
 /** @typedef {Uint8Array<ArrayBuffer> | null} Jpeg */
@@ -68,7 +68,7 @@ export class ReferenceField {
       const jpeg = picture && (await referenceJpeg(picture));
       if (attempt === this.#attempt) await this.#put(jpeg);
     } catch (error) {
-      if (!(error instanceof StreamError)) throw error;
+      if (!(error instanceof StreamgenError)) throw error;
       toast(capital(error.message), "alert");
     }
   }
@@ -86,7 +86,7 @@ export class ReferenceField {
       else sessionStorage.removeItem(KEPT);
     } catch (error) {
       if (jpeg === this.#shown) this.#show(this.#jpeg); // it stays in force
-      if (!(error instanceof StreamError)) throw error;
+      if (!(error instanceof StreamgenError)) throw error;
       if (error.code !== "closed") toast(capital(error.message), "alert"); // else the page went on to another session
     }
   }

@@ -1,6 +1,7 @@
-// Any picture as a reference picture: small enough for `stream.reference`. In browsers; needs streamgen.js beside it.
+// Any picture as a reference picture: small enough for `stream.reference`. In browsers.
 
-import { MAX_REFERENCE_BYTES, StreamError } from "./streamgen.js";
+import { CodecError } from "./errors.js";
+import { MAX_REFERENCE_BYTES } from "./wire.js";
 
 /** Of the longer side, in turn until the picture is small enough; image encoders look at 224 to 336 pixels. */
 const SIDES = Object.freeze([512, 384, 256, 192]);
@@ -8,7 +9,7 @@ const MIN_SIDE = 16;
 const QUALITIES = Object.freeze([0.9, 0.75, 0.6]);
 
 /** A JPEG of at most 512 pixels a side, as large and as good as a text message takes. A canvas, a bitmap or an image is
- * looked at before this returns, so it may change or be closed afterwards. Throws a StreamError `bad_image`.
+ * looked at before this returns, so it may change or be closed afterwards. Throws a CodecError `bad_image`.
  * @param {Blob | ImageBitmap | HTMLCanvasElement | OffscreenCanvas | HTMLImageElement} picture
  * @returns {Promise<Uint8Array<ArrayBuffer>>} */
 export async function referenceJpeg(picture) {
@@ -20,7 +21,7 @@ export async function referenceJpeg(picture) {
       if (jpeg.size <= MAX_REFERENCE_BYTES) return new Uint8Array(await jpeg.arrayBuffer());
     }
   }
-  throw new StreamError("bad_image", `this picture does not fit into ${MAX_REFERENCE_BYTES} bytes`, { field: "image" });
+  throw new CodecError("bad_image", `this picture does not fit into ${MAX_REFERENCE_BYTES} bytes`, { field: "image" });
 }
 
 /** What a picture is drawn to: its longer side at most `side`; a very long one is squeezed rather than made thinner than
@@ -34,7 +35,7 @@ export function referenceSize(width, height, side) {
 /** @param {Blob} blob */
 async function drawBlob(blob) {
   const bitmap = await createImageBitmap(blob).catch(() => {
-    throw new StreamError("bad_image", "the browser does not read that picture", { field: "image" });
+    throw new CodecError("bad_image", "the browser does not read that picture", { field: "image" });
   });
   try {
     return draw(bitmap, SIDES[0]);
@@ -47,7 +48,7 @@ async function drawBlob(blob) {
 function draw(picture, side) {
   const [fullWidth, fullHeight] =
     "naturalWidth" in picture ? [picture.naturalWidth, picture.naturalHeight] : [picture.width, picture.height];
-  if (!fullWidth || !fullHeight) throw new StreamError("bad_image", "that picture is empty", { field: "image" });
+  if (!fullWidth || !fullHeight) throw new CodecError("bad_image", "that picture is empty", { field: "image" });
   const { width, height } = referenceSize(fullWidth, fullHeight, side);
   const canvas = new OffscreenCanvas(width, height);
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));

@@ -22,8 +22,9 @@ export class Session {
   }
 
   get hello() {
-    const { role = "publish", codec = "jpeg", client = "streamgen.js", alpha } = this.options;
-    const own = role === "publish" ? { format: this.#format, settings: this.settings, resume: this.resume } : {};
+    const { role = "publish", codec = "jpeg", client = "streamgen.js", alpha, queue } = this.options;
+    const asked = { format: this.#format, settings: this.settings, resume: this.resume, ...(queue ? { queue } : {}) };
+    const own = role === "publish" ? asked : {};
     return { type: "hello", role, session: this.name, codec, client, ...own, ...(alpha ? { alpha } : {}) };
   }
 
@@ -36,25 +37,36 @@ export class Session {
   }
 
   /** @param {Updated} updated */
-  updated({ settings }) {
-    this.settings = settings;
+  updated(updated) {
+    this.settings = updated.settings;
+    return updated;
   }
 
   /** @param {Reformatted} reformatted */
-  reformatted({ format }) {
+  reformatted(reformatted) {
+    const { format } = reformatted;
     this.#format = format;
     this.#learn({ format });
+    return reformatted;
   }
 
   /** @param {Switched} switched */
-  switched({ model, styles, unused, loras, reference }) {
+  switched(switched) {
+    const { model, styles, unused, loras, reference } = switched;
     this.#learn({ model, styles, unused, loras, reference });
+    return switched;
   }
 
   /** @param {Restyled} restyled */
   restyled(restyled) {
     this.#learn({ styles: restyled.styles });
     return restyled;
+  }
+
+  /** Whether its outputs are made from what WebRTC sends. */
+  get sendsVideo() {
+    const { role = "publish" } = this.options;
+    return role === "publish" && this.settings.source !== "prompt";
   }
 
   /** Whether a picture of this size has its alpha beside it. @param {{width: number, height: number}} picture */

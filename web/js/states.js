@@ -13,4 +13,4 @@ export const STATES = Object.freeze({
 });
 
 /** Close codes after which the same connection would only fail again. */
-export const FINAL_CODES = Object.freeze([1000, 4400, 4401, 4403, 4408, 4409]);
+export const FINAL_CODES = Object.freeze([1000, 4400, 4401, 4403, 4408, 4409, 4411, 4412]);

@@ -1,24 +1,26 @@
 // A stream: one session, over as many connections as it takes, whatever carries them.
 
 import { Changes, deferred } from "./changes.js";
-import { dial, withDefaults } from "./dial.js";
+import { Comeback } from "./comeback.js";
+import { Dialler, socketUrl, withDefaults } from "./dial.js";
+import { closedError, ProtocolError, SessionError, StreamgenError, typedError } from "./errors.js";
 import { Heartbeat, PULSES } from "./heartbeat.js";
 import { Link, Painter } from "./link.js";
 import { Session } from "./session.js";
 import { STATES } from "./states.js";
+import { Counter } from "./statistics.js";
+import { TokenSource } from "./token.js";
 import { TransportChoice } from "./transport.js";
-import { CODEC, FLAG, KIND, packFrame, StreamError } from "./wire.js";
+import { CODEC, FLAG, KIND, packFrame } from "./wire.js";
 
 /** @import {Deferred} from "./changes.js" */
 /** @import {Closed, Event, Format, InputFrame, Options, Output, Reformatted, Settings, Snapshot, State, StateDetail,
- *   Stats, Switched, Transport, TransportWish, Updated, Welcome} from "./types.js" */
-
-const MIN_BACKOFF_MS = 500;
+ *   Statistics, Stats, Socket, Switched, Transport, TransportWish, Updated, Welcome} from "./types.js" */
 
 /** Connect to a server's `/ws`. Call `close()` when done; until then it reconnects by itself.
- * @param {string | URL} url @param {Options} [options] @returns {Stream} */
+ * @param {string | URL} url in a page also one relative to it @param {Options} [options] @returns {Stream} */
 export function connect(url, options = {}) {
-  return new Stream(String(url), options);
+  return new Stream(socketUrl(url), options);
 }
 
 /** Made by `connect`. */
@@ -28,20 +30,22 @@ export class Stream {
   /** @type {Session} */ #session;
   /** @type {MediaStreamTrack | null | undefined} */ #track;
   /** @type {Transport} */ #transport;
-  #told = "";
   #choice = new TransportChoice("auto", () => this.#unfit());
   #changes = new Changes(this, (type, fields) => this.#request(type, fields));
   /** @type {any} */ #retryTimer = null;
   #paused = false;
-  #attempt = 0;
+  #comeback;
+  #dialler;
   #refs = 0;
-  /** Frames sent, replaced by a newer one before they could be sent, and outputs received; since `connect`. */
-  counters = { sent: 0, replaced: 0, received: 0 };
+  #counter = new Counter();
 
   /** @param {string} url @param {Options} options */
   constructor(url, options) {
     this.url = url;
     this.options = withDefaults(options);
+    const tokens = new TokenSource(options.token);
+    this.#dialler = new Dialler(url, this.options, tokens);
+    this.#comeback = new Comeback(this.options, tokens);
     this.#session = new Session(options);
     this.#track = options.track;
     this.#choice.ask(options.transport ?? "auto");
@@ -61,6 +65,8 @@ export class Stream {
   get transport() { return this.#transport; }
   /** From here to the server and back, as last measured; null before. */
   get roundTripMs() { return this.#link?.heartbeat?.roundTripMs ?? null; }
+  /** Counted and measured here; `stats()` asks the server for its own. @returns {Statistics} */
+  get statistics() { return this.#counter.report(this.options.now(), this.roundTripMs); }
   /** Of WebRTC, for its statistics; null without. */
   get peerConnection() { return this.#link?.socket.peer ?? null; }
   /** True when a frame would be sent at once: encode one then, and not before. */
@@ -77,7 +83,7 @@ export class Stream {
     const link = this.#link;
     if (!link || this.#state !== "open" || this.#paused || this.#transport.kind === "webrtc") return null;
     if (!this.ready) {
-      if (link.unsent) this.counters.replaced += 1;
+      if (link.unsent) this.#counter.replaced += 1;
       link.unsent = frame;
       return null;
     }
@@ -86,7 +92,7 @@ export class Stream {
     const seq = link.sending(sentMs, capturedUs);
     const header = { kind: KIND.input, codec: CODEC[codec], width, height, seq, sourceSeq: seq, capturedUs };
     link.socket.send(packFrame(header, data));
-    this.counters.sent += 1;
+    this.#counter.sent += 1;
     return seq;
   }
 
@@ -102,7 +108,6 @@ export class Stream {
   useTransport(wish) {
     const differs = this.#choice.ask(wish);
     if (this.#state === "closed") return;
-    this.#told = "";
     if (differs) this.#move("another transport was asked for");
     else this.#transport = this.#choice.now;
     if (this.#state === "open") this.#tellTransport();
@@ -132,7 +137,7 @@ export class Stream {
   /** Have the server load another of `welcome.models`, for every session it serves; that may take minutes, and the old
    * one goes on until then. @param {string} model @param {readonly string[]} [loras] which of its LoRAs; else all
    * @returns {Promise<Switched>} */
-  switchModel(model, loras) {
+  switch(model, loras) {
     return this.#request("switch", loras === undefined ? { model } : { model, loras });
   }
 
@@ -176,8 +181,20 @@ export class Stream {
 
   #open() {
     this.#transport = this.#choice.now;
-    const socket = dial(this.#transport.kind, this.url, this.options, this.#track ?? null);
-    const link = new Link(socket, this.#painter());
+    this.#dialler.dial(this.#transport.kind, this.#track ?? null, {
+      dialled: (socket) => this.#take(socket),
+      failed: (error) => this.#lost(error.retryable ? 1006 : 4401, error.message, error),
+    });
+  }
+
+  /** @param {Socket} socket */
+  #take(socket) {
+    const painter = new Painter({
+      paint: (output) => this.options.onOutput?.(output),
+      painted: (output) => this.#painted(output),
+      failed: (error) => this.options.onError?.(new StreamgenError("paint_failed", String(error))),
+    });
+    const link = new Link(socket, painter);
     const current = () => link === this.#link;
     socket.onopen = () => current() && this.#post(this.#session.hello);
     socket.onmessage = (event) => current() && this.#receive(link, event.data);
@@ -185,15 +202,6 @@ export class Stream {
     socket.onoutput = (output) => current() && this.#output(link, output);
     socket.onstream = (stream, kind) => current() && this.options.onStream?.(stream, kind);
     this.#link = link;
-  }
-
-  #painter() {
-    return new Painter({
-      paint: (output) => this.options.onOutput?.(output),
-      // WebRTC paces itself.
-      painted: ({ seq, data }) => data && this.#post({ type: "ack", seq }),
-      failed: (error) => this.options.onError?.(new StreamError("paint_failed", String(error))),
-    });
   }
 
   /** Why WebRTC does not come into question; null when it does. */
@@ -214,7 +222,7 @@ export class Stream {
     if (this.#state === "open") {
       this.#link?.asked(ref, answer);
       this.#post({ type, ref, ...fields });
-    } else answer.reject(new StreamError("not_open", `${type} needs an open stream, it is ${this.#state}`));
+    } else answer.reject(new SessionError("not_open", `${type} needs an open stream, it is ${this.#state}`));
     return answer.promise;
   }
 
@@ -238,7 +246,7 @@ export class Stream {
       const times = { sentMs: link.sentMs(header), receivedMs: this.options.now() };
       this.#output(link, { ...header, data: picture, video: null, ...times });
     } catch (error) {
-      this.options.onError?.(error instanceof StreamError ? error : new StreamError("invalid_message", String(error)));
+      this.options.onError?.(error instanceof StreamgenError ? error : new ProtocolError("invalid_message", String(error)));
     }
   }
 
@@ -255,10 +263,11 @@ export class Stream {
       pong: () => link.heartbeat?.answered(message.id),
       bye: () => link.ends(message),
       warning: () => this.options.onWarning?.(message),
-      updated: () => this.#updated(message),
-      reformatted: () => this.#reformatted(message),
-      switched: () => this.#switched(message),
-      restyled: () => this.options.onRestyled?.(this.#session.restyled(message)),
+      queued: () => this.options.onQueued?.(message),
+      updated: () => this.#learned(this.#session.updated(message), this.options.onUpdated),
+      reformatted: () => this.#learned(this.#session.reformatted(message), this.options.onReformatted),
+      switched: () => this.#learned(this.#session.switched(message), this.options.onSwitched),
+      restyled: () => this.#learned(this.#session.restyled(message), this.options.onRestyled),
     };
     does[message.type]?.();
   }
@@ -266,12 +275,13 @@ export class Stream {
   /** @param {Link} link @param {Welcome} welcome */
   #welcomed(link, welcome) {
     this.#session.welcomed(welcome);
-    this.#attempt = 0;
+    this.#comeback.arrived();
+    this.#counter.connections += 1;
     this.#choice.arrived();
-    link.heartbeat = new Heartbeat(PULSES[this.#transport.kind], this.options, {
+    link.beat(new Heartbeat(PULSES[this.#transport.kind], this.options, {
       ask: (id) => this.#post({ type: "ping", id }),
       died: () => this.#lost(1006, "no answer"),
-    });
+    }));
     this.#become("welcome", {});
     this.#tellTransport();
     if (welcome.role === "publish" && !welcome.resumed) this.#changes.restore();
@@ -281,26 +291,11 @@ export class Stream {
     this.#changes.go();
     if (this.ready) this.options.onReady?.();
   }
-
-  /** @param {Updated} updated */
-  #updated(updated) {
-    this.#session.updated(updated);
+  /** @template News @param {News} news @param {((news: News) => void) | undefined} tell */
+  #learned(news, tell) {
     this.#tune();
-    this.options.onUpdated?.(updated);
-  }
-
-  /** @param {Reformatted} reformatted */
-  #reformatted(reformatted) {
-    this.#session.reformatted(reformatted);
-    this.#tune();
-    this.options.onReformatted?.(reformatted);
-  }
-
-  /** @param {Switched} switched */
-  #switched(switched) {
-    this.#session.switched(switched);
-    this.options.onSwitched?.(switched);
-    this.#changes.go();
+    tell?.call(this.options, news);
+    this.#changes.go(); // what waited for another model may be had of it
   }
 
   /** Send what is of use and no more. */
@@ -309,11 +304,8 @@ export class Stream {
   }
 
   #tellTransport() {
-    const { kind, reason } = this.#transport;
-    const told = `${kind} ${reason}`;
-    if (told === this.#told) return;
-    this.#told = told;
-    this.options.onTransport?.(kind, reason);
+    const news = this.#choice.news(this.#transport);
+    if (news) this.options.onTransport?.(news.kind, news.reason);
   }
 
   /** @param {{code: string, message: string, field?: string, retryable?: boolean}} message
@@ -323,7 +315,7 @@ export class Stream {
       this.#session.resume = undefined; // too late to take the session over: open it anew under its name
       return this.#post(this.#session.hello);
     }
-    const error = new StreamError(message.code, message.message, message);
+    const error = typedError(message);
     request?.reject(error);
     if (message.code === "superseded") return; // by a newer one, whose answer is this one's too
     this.options.onError?.(error);
@@ -338,9 +330,16 @@ export class Stream {
 
   /** @param {Link} link @param {Output} output */
   #output(link, output) {
-    this.counters.received += 1;
+    this.#counter.received += 1;
     const alpha = output.data || !this.#session.packed(output) ? 0 : FLAG.alpha;
     link.outputs.put({ ...output, flags: output.flags | alpha });
+  }
+
+  /** @param {Output} output */
+  #painted({ seq, data, video, sentMs, capturedUs }) {
+    if (data) this.#post({ type: "ack", seq }); // WebRTC paces itself
+    const own = sentMs !== null || (video !== null && this.#session.sendsVideo);
+    this.#counter.painted(this.options.now(), own ? capturedUs : null);
   }
 
   // ---------------------------------------------------------------------------------------------------- how it ends
@@ -350,8 +349,9 @@ export class Stream {
   #drop(reason) {
     const link = this.#link;
     this.#link = null;
+    this.#dialler.cancel();
     this.#changes.lost();
-    link?.fail(new StreamError("connection_lost", `the connection was lost: ${reason}`, { retryable: true }));
+    link?.fail(new SessionError("connection_lost", `the connection was lost: ${reason}`, { retryable: true }));
     link?.socket.close(1000);
   }
 
@@ -360,9 +360,9 @@ export class Stream {
     this.#session.resume = resume ?? this.#session.resume;
     if (hindrance && this.#choice.fallBack(reason, hindrance.certain)) return this.#move(reason);
     if (hindrance && !hindrance.told) {
-      this.options.onError?.(new StreamError("webrtc_unavailable", reason, { retryable: true }));
+      this.options.onError?.(new SessionError("webrtc_unavailable", reason, { retryable: true }));
     }
-    this.#lost(link.endCode ?? code, reason);
+    this.#lost(link.endCode ?? code, reason, link.refusal);
   }
 
   /** Connect over the transport of choice at once. @param {string} reason */
@@ -373,15 +373,15 @@ export class Stream {
     this.#open();
   }
 
-  /** @param {number} code @param {string} reason */
-  #lost(code, reason) {
+  /** @param {number} code @param {string} reason @param {StreamgenError} [why] */
+  #lost(code, reason, why) {
     this.#drop(`${code} ${reason}`.trim());
     this.#choice.failed();
-    const { retries = Infinity, maxBackoffMs = 30_000, comesBack, random } = this.options;
-    if (this.#attempt >= retries || !comesBack(code)) return this.#end({ code, reason });
-    const delayMs = random() * Math.min(maxBackoffMs, MIN_BACKOFF_MS * 2 ** this.#attempt++);
+    const delayMs = this.#comeback.delayMs(code);
+    const error = why ?? closedError(code, reason, delayMs !== null);
+    if (delayMs === null) return this.#end({ code, reason, error });
     this.#retryTimer = this.options.setTimeout(() => this.retryNow(), delayMs);
-    this.#become("lost", { code, reason, delayMs });
+    this.#become("lost", { code, reason, delayMs, error });
   }
 
   /** @param {StateDetail} detail */

@@ -9,6 +9,7 @@ export const NO_MEDIA = "no media within 3 s";
 export class TransportChoice {
   /** @type {string | null} what keeps WebRTC from being tried again */ #hindrance = null;
   #certain = true;
+  #told = "";
 
   /** @param {TransportWish} wish @param {() => string | null} unfit why WebRTC does not even come into question */
   constructor(wish, unfit) {
@@ -28,6 +29,7 @@ export class TransportChoice {
     const { kind } = this.now;
     this.wish = wish;
     this.#hindrance = null;
+    this.#told = "";
     return this.now.kind !== kind;
   }
 
@@ -43,6 +45,14 @@ export class TransportChoice {
   /** The present way leads to the server. */
   arrived() {
     this.#certain = true;
+  }
+
+  /** What is new to whoever watches of the way that is gone now; null for nothing. @param {Transport} transport */
+  news({ kind, reason }) {
+    const told = `${kind} ${reason}`;
+    if (told === this.#told) return null;
+    this.#told = told;
+    return { kind, reason };
   }
 
   /** It does not: what kept WebRTC away may have been that alone. */

@@ -1,12 +1,13 @@
 // The types of streamgen.js, for editors and `npm run types`; nothing at run time needs this file.
 
-import type { StreamError } from "./streamgen.js";
+import type { StreamgenError } from "../streamgen.js";
 
 /** `control` looks at a session as a viewer does and may change it, for a publisher that speaks no streamgen.v1. */
 export type Role = "publish" | "view" | "control";
 export type State = "connecting" | "open" | "reconnecting" | "closed";
 export type Event = "welcome" | "lost" | "retry" | "move" | "end";
-export type StateDetail = { code?: number; reason?: string; delayMs?: number };
+/** `error`: what led to it. */
+export type StateDetail = { code?: number; reason?: string; delayMs?: number; error?: StreamgenError };
 export type Format = { width: number; height: number; fit: "cover" | "contain"; upscale: 1 | 2 | 4 };
 export type Settings = Record<string, unknown>;
 export type Limits = { max_message_bytes: number; max_pixels: number; credits: number; resume_seconds: number };
@@ -24,7 +25,7 @@ export type Welcome = {
   loras: Record<string, number>;
   /** Whether the model takes a reference picture. */
   reference: boolean;
-  /** What `switchModel` may name. */
+  /** What `switch` may name. */
   models: string[];
   format: Format;
   settings: Settings;
@@ -64,8 +65,34 @@ export type Stats = {
   backend: string;
 };
 
-/** `data` is a PNG. */
-export type Snapshot = { seq: number; width: number; height: number; data: Uint8Array<ArrayBuffer> };
+/** `png` is a whole file. */
+export type Snapshot = { seq: number; width: number; height: number; png: Uint8Array<ArrayBuffer> };
+
+/** What a stream counted and measured itself, since it was made. */
+export type Statistics = {
+  /** Frames that went out; over WebRTC the browser counts them. */
+  sent: number;
+  /** Frames that a newer one replaced before they could be sent. */
+  replaced: number;
+  /** Outputs that came. */
+  received: number;
+  reconnections: number;
+  /** Outputs painted a second, over the last two. */
+  fps: number;
+  /** Of a publisher, from the capture of a frame until its output was painted, over the last 300; null before the first. */
+  latencyMs: { p50: number; p90: number } | null;
+  /** To the server and back; null before it was measured first. */
+  roundTripMs: number | null;
+};
+
+/** A camera that is open: `track` for `connect`, `video` for `sendVideo`. */
+export type Camera = { track: MediaStreamTrack; video: HTMLVideoElement; close: () => void };
+
+/** `quality` of JPEG, 0 to 1. */
+export type VideoOptions = { quality?: number };
+
+/** A token, or a function that fetches one. */
+export type Token = string | (() => string | Promise<string>);
 
 /** `capturedUs`: Unix microseconds; the time of sending when left out. */
 export type InputFrame = {
@@ -166,18 +193,25 @@ export type Options = {
   track?: MediaStreamTrack | null;
   /** Sound of a publisher, which comes back as it was. Over WebRTC only. */
   audio?: MediaStreamTrack | null;
-  /** The server's access token. */
-  token?: string;
+  /** The server's access token, or a function that fetches one: it is called before every connection, and at once when
+   * the server says that the token has expired. */
+  token?: Token;
   /** Of the video both ways over WebRTC; `auto` unless said otherwise. */
   videoCodec?: VideoCodec;
   /** A name for the server's log. */
   client?: string;
+  /** Whether to come back after a lost connection; true unless said otherwise. */
+  reconnect?: boolean;
   /** Reconnections in a row before giving up; unlimited unless said otherwise. */
   retries?: number;
   /** The longest wait between two of them; 30,000 unless said otherwise. */
   maxBackoffMs?: number;
   /** Whether a close code is worth a reconnection. */
   comesBack?: (code: number) => boolean;
+  /** On a full server, wait for a place instead of being refused; over a WebSocket. */
+  queue?: boolean;
+  /** The position in that line, 1 for the next one, whenever it has changed. */
+  onQueued?: (queued: { position: number }) => void;
   onWelcome?: (welcome: Welcome) => void;
   /** Paint it; the next one waits for a returned promise. */
   onOutput?: (output: Output) => unknown;
@@ -193,7 +227,7 @@ export type Options = {
   /** What comes over WebRTC, for elements of the page's own. */
   onStream?: (stream: MediaStream, kind: "video" | "audio") => void;
   onState?: (state: State, detail: StateDetail) => void;
-  onError?: (error: StreamError) => void;
+  onError?: (error: StreamgenError) => void;
   onWarning?: (warning: { code: string; message: string }) => void;
   /** A frame may be sent at once. */
   onReady?: () => void;

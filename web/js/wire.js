@@ -1,5 +1,7 @@
 // The frames of streamgen.v1: a 48-byte header, then a picture. Pure; docs/protocol.md specifies it.
 
+import { ProtocolError } from "./errors.js";
+
 /** @import {Header, HeaderFields} from "./types.js" */
 
 export const SUBPROTOCOL = "streamgen.v1";
@@ -12,18 +14,6 @@ export const FLAG = Object.freeze({ gapBefore: 1, warmUp: 2, alpha: 4 });
 export const MAX_REFERENCE_BYTES = 48_000;
 
 const MAX_PIXELS = 4_000_000;
-
-/** A failure with the stable `code` of docs/protocol.md. */
-export class StreamError extends Error {
-  /** @param {string} code @param {string} message @param {{field?: string | null, retryable?: boolean}} [more] */
-  constructor(code, message, { field = null, retryable = false } = {}) {
-    super(message);
-    this.name = "StreamError";
-    this.code = code;
-    this.field = field;
-    this.retryable = retryable;
-  }
-}
 
 /** One binary message: the 48-byte header, then the picture.
  * @param {HeaderFields} header @param {ArrayBuffer | Uint8Array} picture @returns {Uint8Array<ArrayBuffer>} */
@@ -51,12 +41,12 @@ const asBytes = (data) => (data instanceof ArrayBuffer ? new Uint8Array(data) : 
 /** In base64: standard alphabet, padded. @param {ArrayBuffer | Uint8Array} data */
 export const toBase64 = (data) => btoa(Array.from(asBytes(data), (byte) => String.fromCharCode(byte)).join(""));
 
-/** Split a binary message into its header and a view of its picture; throws a StreamError.
+/** Split a binary message into its header and a view of its picture; throws a ProtocolError.
  * @param {ArrayBuffer | Uint8Array<ArrayBuffer>} message
  * @returns {{header: Header, picture: Uint8Array<ArrayBuffer>}} */
 export function parseFrame(message) {
   const bytes = asBytes(message);
-  if (bytes.length < HEADER_BYTES) throw new StreamError("truncated_header", `got ${bytes.length} of 48 bytes`);
+  if (bytes.length < HEADER_BYTES) throw new ProtocolError("truncated_header", `got ${bytes.length} of 48 bytes`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = view.getUint16(6, true);
   const header = {
@@ -81,7 +71,7 @@ export function parseFrame(message) {
 function checkHeader(bytes, length, { kind, codec, width, height }) {
   /** @type {(field: string, code: string, fact: string) => never} */
   const refuse = (field, code, fact) => {
-    throw new StreamError(code, fact, { field });
+    throw new ProtocolError(code, fact, { field });
   };
   if (bytes[0] !== 0x53 || bytes[1] !== 0x47) refuse("magic", "bad_magic", "a frame starts with SG");
   if (bytes[2] !== 1) refuse("version", "unsupported_version", `this is version 1, got ${bytes[2]}`);

@@ -4,6 +4,7 @@ import { beforeEach, test } from "node:test";
 import { connect, KIND, MAX_REFERENCE_BYTES, packFrame, parseFrame, STATES } from "../js/streamgen.js";
 import { FakeClock, FakeSocket, settled, sockets, WELCOME } from "./fakes.js";
 
+const NO_FIGURES = { replaced: 0, received: 0, reconnections: 0, fps: 0, latencyMs: null, roundTripMs: null };
 const JPEG = new Uint8Array([0xff, 0xd8, 0xff, 0xd9]);
 let clock;
 let heard;
@@ -73,7 +74,7 @@ test("two frames are in flight and the newest of the others waits", () => {
   const stream = open();
   assert.deepEqual([1, 2, 3, 4, 5].map((byte) => stream.send(frame(byte))), [0, 1, null, null, null]);
   assert.deepEqual(sentBytes(), [1, 2]);
-  assert.deepEqual(stream.counters, { sent: 2, replaced: 2, received: 0 });
+  assert.deepEqual(stream.statistics, { ...NO_FIGURES, sent: 2, replaced: 2 });
   socket().message({ type: "ack", seq: 0 });
   assert.deepEqual(sentBytes(), [1, 2, 5]);
   assert.deepEqual(sentSeqs(), [0, 1, 2]);
@@ -216,9 +217,9 @@ test("a snapshot is the picture that follows its announcement", async () => {
   socket().message({ type: "snapshot_taken", seq: 5, width: 2, height: 2, ref });
   const png = new Uint8Array([0x89, 0x50]);
   socket().message(packFrame({ kind: KIND.snapshot, codec: 3, width: 2, height: 2, seq: 5 }, png).buffer);
-  const { data, ...facts } = await answer;
+  const { png: got, ...facts } = await answer;
   assert.deepEqual(facts, { seq: 5, width: 2, height: 2 });
-  assert.deepEqual([...data], [...png]);
+  assert.deepEqual([...got], [...png]);
 });
 
 test("stats and pauses are answered by their ref", async () => {
@@ -309,10 +310,12 @@ test("it gives up after as many retries as allowed", () => {
   clock.advance(500);
   socket().lose(1006, "gone");
   assert.equal(stream.state, "closed");
-  assert.deepEqual(heard.details.at(-1), { code: 1006, reason: "gone" });
+  const { error, ...detail } = heard.details.at(-1);
+  assert.deepEqual(detail, { code: 1006, reason: "gone" });
+  assert.equal(error.code, "connection_lost");
 });
 
-for (const code of [1000, 4400, 4401, 4403, 4408, 4409]) {
+for (const code of [1000, 4400, 4401, 4403, 4408, 4409, 4411, 4412]) {
   test(`it does not come back after close code ${code}`, () => {
     const stream = open();
     socket().lose(code);
@@ -428,7 +431,7 @@ const SWITCHED = {
 
 test("another model is told with all that changes with it", async () => {
   const stream = open({ onSwitched: ({ backend }) => (heard.backend = backend) });
-  const answer = stream.switchModel("other");
+  const answer = stream.switch("other");
   const [{ ref, ...request }] = socket().texts("switch");
   assert.deepEqual(request, { type: "switch", model: "other" });
   socket().message({ ...SWITCHED, ref });
@@ -441,7 +444,7 @@ test("another model is told with all that changes with it", async () => {
 
 test("LoRAs to load go with the model", () => {
   const stream = open();
-  stream.switchModel("other", ["grain"]);
+  stream.switch("other", ["grain"]);
   assert.deepEqual(socket().texts("switch")[0].loras, ["grain"]);
 });
 
@@ -449,6 +452,16 @@ test("a model that somebody else switched to is told as well", () => {
   const stream = open({ onSwitched: ({ model }) => (heard.model = model) });
   socket().message({ ...SWITCHED, ref: null });
   assert.deepEqual([heard.model, stream.welcome.model], ["other", "other"]);
+});
+
+test("on a full server it waits in line when it said so, and tells its place", () => {
+  const places = [];
+  const stream = start({ queue: true, onQueued: ({ position }) => places.push(position) });
+  socket().accept();
+  assert.equal(socket().sent[0].queue, true);
+  socket().message({ type: "queued", position: 2, ref: null });
+  socket().message({ type: "queued", position: 1, ref: null });
+  assert.deepEqual([places, stream.state], [[2, 1], "connecting"]);
 });
 
 test("styles that came while the model served are told", () => {
@@ -459,7 +472,7 @@ test("styles that came while the model served are told", () => {
 
 test("a model that is not there is an error", async () => {
   const stream = open();
-  const refused = stream.switchModel("none");
+  const refused = stream.switch("none");
   const [{ ref }] = socket().texts("switch");
   socket().message({ type: "error", code: "unknown_model", message: "no", field: "model", ref });
   await assert.rejects(refused, { code: "unknown_model" });
@@ -644,7 +657,7 @@ test("a snapshot may come in several messages", async () => {
   const [{ ref }] = socket().texts("snapshot");
   socket().message({ type: "snapshot_taken", seq: 5, width: 2, height: 2, bytes: whole.length, ref });
   for (const [from, to] of [[0, 20], [20, 90], [90, 148]]) socket().message(whole.slice(from, to).buffer);
-  assert.deepEqual([...(await answer).data], [...png]);
+  assert.deepEqual([...(await answer).png], [...png]);
 });
 
 test("the server's token rides as a subprotocol", () => {

@@ -160,7 +160,7 @@ test("a snapshot comes over the channel in parts", async () => {
   peer().channel.message({ type: "snapshot_taken", seq: 5, width: 2, height: 2, bytes: whole.length, ref });
   peer().channel.message(whole.slice(0, 60).buffer);
   peer().channel.message(whole.slice(60).buffer);
-  assert.equal((await answer).data.length, 50);
+  assert.equal((await answer).png.length, 50);
 });
 
 const facts = (rtp_timestamp, seq, more = {}) => ({

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { connect, HEADER_BYTES, mergeSettings, packFrame, parseFrame, StreamError, SUBPROTOCOL } from "../js/streamgen.js";
+import { connect, HEADER_BYTES, mergeSettings, packFrame, parseFrame, StreamgenError, SUBPROTOCOL } from "../js/streamgen.js";
 import { FakeClock, FakeSocket, sockets } from "./fakes.js";
 
 const golden = JSON.parse(readFileSync(new URL("../../tests/golden/protocol.json", import.meta.url), "utf8"));
@@ -34,7 +34,7 @@ for (const vector of golden.frames.invalid) {
   test(`refuses ${vector.name}`, () => {
     assert.throws(
       () => parseFrame(bytes(vector.hex)),
-      (error) => error instanceof StreamError && error.code === vector.code && error.field === vector.field,
+      (error) => error instanceof StreamgenError && error.code === vector.code && error.field === vector.field,
     );
   });
 }

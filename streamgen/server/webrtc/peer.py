@@ -13,6 +13,7 @@ from aiortc.mediastreams import MediaStreamTrack
 
 from streamgen.errors import ProtocolError, StreamgenError
 from streamgen.protocol import Bye, Close, Hello, Ping, Welcome
+from streamgen.server.access import Grant
 from streamgen.server.dialogue import Dialogue
 from streamgen.server.house import House
 from streamgen.server.outbox import Delivery, End
@@ -47,14 +48,22 @@ class Peer:
 
     Args:
         name: unguessable, as whoever knows it may end the connection.
+        grant: what the client may do.
         hardware_h264: the hardware encoder to use; empty for none.
     """
 
     def __init__(
-        self, name: str, house: House, ice: IceSetup, on_closed: Callable[[Peer], None], hardware_h264: str = ""
+        self,
+        name: str,
+        house: House,
+        grant: Grant,
+        ice: IceSetup,
+        on_closed: Callable[[Peer], None],
+        hardware_h264: str = "",
     ) -> None:
         self.name = name
         self.dialogue = Dialogue(house)
+        self.dialogue.admit(grant)
         self.ufrags: frozenset[str] = frozenset()
         self.connection = RTCPeerConnection(ice.configuration(time.time()))
         self._house = house

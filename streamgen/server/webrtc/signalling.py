@@ -14,14 +14,16 @@ from starlette.responses import JSONResponse, Response
 
 from streamgen.errors import AccessError, ProtocolError, SessionError, StreamgenError
 from streamgen.protocol import Hello, Welcome
+from streamgen.server.access import Grant
 from streamgen.server.house import House
 from streamgen.server.refusal import refusal
+from streamgen.server.request_body import read_body
 from streamgen.server.webrtc.encoders import hardware_h264
 from streamgen.server.webrtc.ice import IceSetup
 from streamgen.server.webrtc.offer import MAX_SDP_BYTES, Offer
 from streamgen.server.webrtc.peer import Peer
 
-__all__ = ["MAX_PEERS", "Peers", "read_body", "routes"]
+__all__ = ["MAX_PEERS", "Peers", "routes"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,8 +51,8 @@ class Peers:
     def __len__(self) -> int:
         return len(self._by_name)
 
-    async def answer(self, sdp: str, hello: Hello | None) -> tuple[Peer, str, Welcome | None]:
-        """Make a connection of an offer.
+    async def answer(self, sdp: str, hello: Hello | None, grant: Grant) -> tuple[Peer, str, Welcome | None]:
+        """Make a connection of an offer, for what ``grant`` allows.
 
         Raises:
             ProtocolError: ``bad_sdp`` or ``sdp_too_large``.
@@ -63,12 +65,12 @@ class Peers:
         self._waiting += 1
         try:
             async with self._answering:
-                return await self._answer(offer, hello)
+                return await self._answer(offer, hello, grant)
         finally:
             self._waiting -= 1
 
-    async def _answer(self, offer: Offer, hello: Hello | None) -> tuple[Peer, str, Welcome | None]:
-        peer = Peer(secrets.token_urlsafe(_NAME_BYTES), self._house, self.ice, self._forget, self._hardware)
+    async def _answer(self, offer: Offer, hello: Hello | None, grant: Grant) -> tuple[Peer, str, Welcome | None]:
+        peer = Peer(secrets.token_urlsafe(_NAME_BYTES), self._house, grant, self.ice, self._forget, self._hardware)
         self._by_name[peer.name] = peer
         try:
             answer, welcome = await peer.answer(offer, hello)
@@ -102,6 +104,26 @@ class _Body(BaseModel):
     hello: Hello | None = None
 
 
+_OFFER_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "sdp"],
+                    "properties": {
+                        "type": {"const": "offer"},
+                        "sdp": {"type": "string"},
+                        "hello": {"type": "object", "description": "The first message; see docs/protocol.md."},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
 def routes(house: House, peers: Peers) -> APIRouter:
     """The routes of the demo page and the SDKs."""
     router = APIRouter(prefix="/webrtc", tags=["webrtc"])
@@ -109,17 +131,17 @@ def routes(house: House, peers: Peers) -> APIRouter:
     @router.get("/ice-servers", summary="STUN and TURN servers, as RTCPeerConnection takes them")
     async def ice_servers(request: Request) -> Response:
         try:
-            house.access.check(request.headers)
+            house.admit(request)
         except AccessError as error:
             return refusal(error)
         return JSONResponse(peers.ice.client_servers(time.time()), headers={"Cache-Control": "no-store"})
 
-    @router.post("/offer", summary="Answer an offer", response_model=None)
+    @router.post("/offer", summary="Answer an offer", response_model=None, openapi_extra=_OFFER_BODY)
     async def offer(request: Request) -> Response:
         try:
-            house.access.check(request.headers)
-            body = _parse(await read_body(request))
-            peer, answer, welcome = await peers.answer(body.sdp, body.hello)
+            grant = house.admit(request)
+            body = _parse(await read_body(request, _BODY_BYTES))
+            peer, answer, welcome = await peers.answer(body.sdp, body.hello, grant)
         except StreamgenError as error:
             return refusal(error)
         said: dict[str, Any] = {
@@ -132,27 +154,13 @@ def routes(house: House, peers: Peers) -> APIRouter:
     @router.delete("/{name}", summary="End a connection", response_model=None)
     async def delete(request: Request, name: str) -> Response:
         try:
-            house.access.check(request.headers)
+            house.admit(request)
             await peers.get(name).close()
         except StreamgenError as error:
             return refusal(error)
         return Response(status_code=200)
 
     return router
-
-
-async def read_body(request: Request, limit: int = _BODY_BYTES) -> bytes:
-    """A request's body.
-
-    Raises:
-        ProtocolError: ``body_too_large``, before more than ``limit`` bytes are held.
-    """
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise ProtocolError("body_too_large", f"a request has at most {limit} bytes")
-    return bytes(body)
 
 
 def _parse(body: bytes) -> _Body:

@@ -23,11 +23,13 @@ from starlette.responses import Response
 
 from streamgen.errors import ProtocolError, StreamgenError
 from streamgen.protocol import Hello
+from streamgen.server.access import Grant
 from streamgen.server.house import House
 from streamgen.server.refusal import refusal
+from streamgen.server.request_body import read_body
 from streamgen.server.webrtc.offer import MAX_SDP_BYTES, is_usable
 from streamgen.server.webrtc.peer import Peer
-from streamgen.server.webrtc.signalling import Peers, read_body
+from streamgen.server.webrtc.signalling import Peers
 from streamgen.settings import FrameFormat
 
 __all__ = ["routes"]
@@ -53,28 +55,28 @@ def _add(router: APIRouter, kind: str, house: House, peers: Peers) -> None:
     def guarded(answer: Callable[..., Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def route(request: Request) -> Response:
             try:
-                house.access.check(request.headers)
-                return await answer(request, **request.path_params)
+                return await answer(request, house.admit(request), **request.path_params)
             except StreamgenError as error:
                 return refusal(error)
 
         return route
 
-    async def options(request: Request, session: str) -> Response:
+    async def options(request: Request, grant: Grant, session: str) -> Response:
         return Response(status_code=204, headers={"Accept-Post": _SDP, **_ice_links(peers)})
 
-    async def post(request: Request, session: str) -> Response:
+    async def post(request: Request, grant: Grant, session: str) -> Response:
         _check_type(request, _SDP)
         sdp = _text(await read_body(request, MAX_SDP_BYTES))
         hello = _hello(kind, session, request, house)
+        grant.check(hello.role, session)  # before anything else tells whether there is such a session
         if not house.worker.ready:
             # Never made to wait for a model: OBS gives up after eight seconds, and comes back by itself.
             await house.startup.wait(0)
-        peer, answer, _ = await peers.answer(sdp, hello)
+        peer, answer, _ = await peers.answer(sdp, hello, grant)
         headers = {"Location": f"/{kind}/{session}/{peer.name}", "ETag": _etag(peer), **_ice_links(peers)}
         return Response(answer, 201, headers, _SDP)
 
-    async def patch(request: Request, session: str, name: str) -> Response:
+    async def patch(request: Request, grant: Grant, session: str, name: str) -> Response:
         peer = peers.get(name)
         _check_type(request, _FRAGMENT)
         condition = request.headers.get("if-match")
@@ -85,21 +87,36 @@ def _add(router: APIRouter, kind: str, house: House, peers: Peers) -> None:
         await _trickle(peer, _text(await read_body(request, MAX_SDP_BYTES)), peers)
         return Response(status_code=204, headers={"ETag": _etag(peer)})
 
-    async def delete(request: Request, session: str, name: str) -> Response:
+    async def delete(request: Request, grant: Grant, session: str, name: str) -> Response:
         await peers.get(name).close()
         return Response(status_code=200)
 
-    async def reserved(request: Request, session: str) -> Response:
+    async def reserved(request: Request, grant: Grant, session: str) -> Response:
         return Response(status_code=405, headers={"Allow": "POST, OPTIONS"})
 
     verb = "Publish into" if kind == "whip" else "Watch"
     path = f"/{kind}/{{session}}"
-    router.add_api_route(path, guarded(post), methods=["POST"], summary=f"{verb} a session")
+    router.add_api_route(
+        path, guarded(post), methods=["POST"], summary=f"{verb} a session", openapi_extra=_body(_SDP, "An offer.")
+    )
     router.add_api_route(path, guarded(options), methods=["OPTIONS"], summary="What may be posted")
     # Named here, or the pages' route would answer that there is no such page.
     router.add_api_route(path, guarded(reserved), methods=["GET", "HEAD", "PUT"], include_in_schema=False)
-    router.add_api_route(f"{path}/{{name}}", guarded(patch), methods=["PATCH"], summary="Add candidates")
+    router.add_api_route(
+        f"{path}/{{name}}",
+        guarded(patch),
+        methods=["PATCH"],
+        summary="Add candidates",
+        openapi_extra=_body(_FRAGMENT, "Candidates."),
+    )
     router.add_api_route(f"{path}/{{name}}", guarded(delete), methods=["DELETE"], summary="End it")
+
+
+def _body(type: str, description: str) -> dict[str, Any]:
+    """What OpenAPI says of a body that no model describes."""
+    return {
+        "requestBody": {"required": True, "content": {type: {"schema": {"type": "string", "description": description}}}}
+    }
 
 
 def _hello(kind: str, session: str, request: Request, house: House) -> Hello:

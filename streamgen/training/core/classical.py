@@ -16,6 +16,7 @@ from streamgen.training.core.image_ops import (
     ink,
     luminance,
     mix,
+    own_levels,
     shifted,
     smooth,
     soft_levels,
@@ -34,7 +35,8 @@ _INK = np.array([18, 20, 26], np.float32)
 _PLATE_PAPER = np.array([241, 233, 214], np.float32)
 _ENGRAVERS_INK = np.array([36, 28, 26], np.float32)
 _POSTER_PALETTE = np.array([[10, 42, 74], [214, 38, 40], [116, 160, 172], [252, 228, 170]], np.float32)
-_COMIC_LEVELS = 4
+_COMIC_SHARES = (0.22, 0.48, 0.74)
+_WASH_SHARES = (0.15, 0.38, 0.62, 0.85)
 # Shadows lean to indigo: red is absorbed most, blue least.
 _SHADOW_TINT = np.array([0.72, 0.64, 0.46], np.float32)
 
@@ -53,11 +55,11 @@ def comic(pixels: Pixels) -> Pixels:
     """Flat saturated cells in four tones under black ink lines."""
     calm = smooth(pixels, times=3, reach=7)
     hsv = cv2.cvtColor(calm, cv2.COLOR_RGB2HSV).astype(np.float32)
-    value = soft_levels(blur(hsv[..., 2], 1.0) / 255, _COMIC_LEVELS)
+    value = own_levels(blur(hsv[..., 2], 1.0) / 255, _COMIC_SHARES)
     hsv[..., 1] = np.clip(hsv[..., 1] * 1.55 + 6, 0, 255)
     hsv[..., 2] = (0.16 + 0.84 * value) * 255
     cells = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB).astype(np.float32)
-    lines = ink(luminance(calm), sigma=1.9, sharpness=30.0, threshold=0.962)
+    lines = ink(luminance(calm), sigma=1.6, sharpness=30.0, threshold=0.962)
     return to_pixels(cells * lines[..., None])
 
 
@@ -79,7 +81,7 @@ def watercolor(pixels: Pixels) -> Pixels:
     """Thin washes laid one over another on white paper, their pigment gathered at the rims of every layer."""
     calm = np.asarray(cv2.medianBlur(smooth(pixels, times=3, reach=9), 7), np.uint8)
     tone = blur(luminance(calm), 1.5)
-    layers = soft_levels(tone, 5)
+    layers = own_levels(tone, _WASH_SHARES)
     rim = np.hypot(cv2.Scharr(layers, cv2.CV_32F, 1, 0), cv2.Scharr(layers, cv2.CV_32F, 0, 1))
     density = 1 - (calm.astype(np.float32) / 255) * (layers / np.maximum(tone, 0.08))[..., None]
     grey = density.mean(-1, keepdims=True)

@@ -15,6 +15,7 @@ __all__ = [
     "ink",
     "luminance",
     "mix",
+    "own_levels",
     "shifted",
     "smooth",
     "soft_levels",
@@ -52,6 +53,20 @@ def soft_levels(value: Plane, levels: int) -> Plane:
     scaled = value * (levels - 1)
     floor = np.floor(scaled)
     return np.asarray((floor + np.clip((scaled - floor - 0.5) * 6 + 0.5, 0, 1)) / (levels - 1), np.float32)
+
+
+def own_levels(value: Plane, shares: tuple[float, ...]) -> Plane:
+    """Tones of [0, 1] parted where these shares of the picture are darker, with a short slope between them.
+
+    Relative to the picture, because that is what a network full of normalisations can learn: it hardly knows how light
+    a picture is as a whole. A step between two tones is as high as what lies about it in the picture.
+    """
+    marks = np.quantile(value, (0.02, *shares, 0.98))
+    middles = (marks[:-1] + marks[1:]) / 2
+    made = np.full(value.shape, middles[0], np.float32)
+    for mark, below, above in zip(marks[1:-1], middles, middles[1:], strict=False):
+        made += (above - below) * np.clip((value - mark) / (0.25 * (above - below) + 0.03) + 0.5, 0, 1)
+    return made
 
 
 def mix(first: Plane, second: Plane, weight: Plane) -> Plane:
