@@ -177,6 +177,10 @@ class ServerConfig:
             name it is whichever session is open the longest.
         hang_timeout_s: a worker process that computes nothing and takes no command for so long is replaced, or for ten
             times the longest its loop has ever taken, if that is longer; 0 for never.
+        metrics_port: where Prometheus finds ``/metrics``, and nothing else; 0 for ``port``.
+        log_format: ``text`` or ``json``.
+        traces: whether sessions and changes of settings become OpenTelemetry spans; ``from_environment`` says yes where
+            ``OTEL_EXPORTER_OTLP_ENDPOINT`` is set.
         resume_seconds: how long a session outlives its publisher's connection.
         ack_timeout_s: a client that acknowledges nothing for so long is no longer sent frames.
         send_timeout_s: a client that a send blocks on for so long is disconnected.
@@ -234,6 +238,9 @@ class ServerConfig:
     badge: bool = False
     publish: tuple[str, ...] = ()
     hang_timeout_s: float = 30.0
+    metrics_port: int = 0
+    log_format: str = "text"
+    traces: bool = False
     resume_seconds: float = 30.0
     ack_timeout_s: float = 4.0
     send_timeout_s: float = 1.0
@@ -296,7 +303,7 @@ def from_environment(environ: Mapping[str, str] | None = None, **overrides: Any)
         ConfigError: ``invalid_environment`` naming the variable.
     """
     environ = os.environ if environ is None else environ
-    config = ServerConfig()
+    config = ServerConfig(traces=bool(environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")))
     for entry in fields(ServerConfig):
         name = f"STREAMGEN_{entry.name.upper()}"
         if name in environ:

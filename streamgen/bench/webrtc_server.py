@@ -29,7 +29,7 @@ from streamgen.server.run import Server as Uvicorn
 from streamgen.server.run import bind, server_for
 from streamgen.server.webrtc import door
 from streamgen.server.webrtc.aiortc_shim import MENDS, install
-from streamgen.server.worker_link import ModelListener, SessionListener, WorkerInfo
+from streamgen.server.worker_link import DeviceStatus, ModelListener, SessionListener, WorkerInfo
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 
 __all__ = ["IdentityWorker", "identity_server", "main"]
@@ -55,6 +55,7 @@ class IdentityWorker:
     ready = True
     on_restyled: Callable[[tuple[str, ...]], None] | None = None
     on_load: Callable[[Load], None] | None = None
+    devices: tuple[DeviceStatus, ...] = ()
     info = WorkerInfo(model="identity", styles=(), backend="none", device="none", width=512, height=512)
 
     def __init__(self) -> None:

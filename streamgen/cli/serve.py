@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DEVICE,DEVICE",
         help="several devices, such as cuda:0,cuda:1: each loads the model, sessions go where there is room",
     )
+    _add_watching_arguments(parser)
     _add_guard_arguments(parser)
     _add_webrtc_arguments(parser)
     add_engine_arguments(parser)
@@ -145,6 +146,21 @@ def _add_access_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_watching_arguments(parser: argparse.ArgumentParser) -> None:
+    """How to see what the server does."""
+    group = parser.add_argument_group("watching it")
+    unset = argparse.SUPPRESS
+    group.add_argument(
+        "--metrics-port",
+        type=between(1, 65535),
+        default=unset,
+        help="serve /metrics for Prometheus there, instead of beside the pages; it asks for the token all the same",
+    )
+    group.add_argument(
+        "--log-format", choices=["text", "json"], default=unset, help="of the lines on standard error (default: text)"
+    )
+
+
 def _add_webrtc_arguments(parser: argparse.ArgumentParser) -> None:
     """How media finds its way."""
     group = parser.add_argument_group("WebRTC")
@@ -179,6 +195,9 @@ def _add_webrtc_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted."""
+    from streamgen.logs import configure_logs
     from streamgen.server.run import serve
 
-    return serve(config_of(args))
+    config = config_of(args)
+    configure_logs(config.log_format, "server")
+    return serve(config)

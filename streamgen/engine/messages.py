@@ -61,6 +61,7 @@ class WorkerLaunch:
         threads: compute threads; 0 leaves one core free.
         max_frame_bytes: of one frame, fitted or not.
         hang_timeout_s: how long the loop may stand still before the process counts as hung; 0 for ever.
+        log_format: ``text`` or ``json``.
         choice: backend and precision that the model to start with ran in before; None to choose as ``backend`` and the
             model's ``dtype`` say.
         guard: what judges prompts and pictures.
@@ -73,6 +74,7 @@ class WorkerLaunch:
     threads: int
     max_frame_bytes: int
     hang_timeout_s: float
+    log_format: str = "text"
     choice: tuple[str, str] | None = None
     guard: GuardSpec = field(default_factory=GuardSpec)
 

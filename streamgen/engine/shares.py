@@ -21,10 +21,11 @@ class Spent:
 @dataclass(frozen=True, slots=True)
 class Load:
     """What every session has had of the device in the last ``window_s`` seconds; those that had nothing are left
-    out."""
+    out. ``memory_bytes`` are those that tensors take on the device; on a CPU, the process's resident memory."""
 
     window_s: float
     spent: dict[str, Spent]
+    memory_bytes: int = 0
 
 
 class FairShares:

@@ -54,7 +54,7 @@ from streamgen.engine.swap import Loaded, ModelSwap, describe, start_of
 from streamgen.engine.threads import compute_threads
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Output
-from streamgen.mailbox import Note
+from streamgen.logs import about, configure_logs
 
 if TYPE_CHECKING:
     from streamgen.engine.engine import Engine
@@ -72,7 +72,7 @@ _WARM_FRAMES = 3
 def run_worker(commands: Connection, doorbell: Semaphore, lock: Lock, pulse: Pulse, launch: WorkerLaunch) -> None:
     """Entry point of the process. Ends on ``Stop``, or when the server at the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides when to stop
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    configure_logs(launch.log_format, f"worker {launch.models[launch.model].device}")
     threads = compute_threads(launch.threads)
     os.environ.update(worker_environment(threads))
     from streamgen.engine import build_engine
@@ -143,7 +143,8 @@ class _Worker:
             self._settle()
             load = self._shares.load(began_s)
             if load is not None:
-                self._commands.send(load)
+                memory_bytes = devices.allocated_bytes(self._engine.model.spec.device)
+                self._commands.send(replace(load, memory_bytes=memory_bytes))
             batch = self._take_batch()
             if batch:
                 self._step(batch)
@@ -213,7 +214,7 @@ class _Worker:
             return False
         except Exception as error:  # the worker loop: one session's settings must not end everybody's worker
             devices.end_if_lost(error)
-            _LOG.exception("settings could not be put in force")
+            _LOG.exception("settings could not be put in force", extra=about(session))
             failure = WorkerError("engine_failed", f"the engine failed on these settings: {error}")
             self._commands.send(Refused(session, rev, failure))
             return False
@@ -253,7 +254,7 @@ class _Worker:
             return
         except Exception as error:  # the worker loop: one session's picture must not end everybody's worker
             devices.end_if_lost(error)
-            _LOG.exception("a reference picture could not be put in force")
+            _LOG.exception("a reference picture could not be put in force", extra=about(session))
             failure = WorkerError("engine_failed", f"the engine failed on this reference picture: {error}")
             self._commands.send(ReferenceFailed(session, rev, failure))
             return
@@ -306,7 +307,7 @@ class _Worker:
         try:
             self._engine.take_format(session)
         except Exception as error:  # the worker loop: too large a format must not end everybody's worker
-            _LOG.exception("a format could not be taken over")
+            _LOG.exception("a format could not be taken over", extra=about(session))
             failure = WorkerError("engine_failed", f"the engine failed on this format: {error}")
             self._commands.send(ReformatFailed(session, rev, failure))
             return
@@ -366,7 +367,7 @@ class _Worker:
                 for one in batch:
                     self._step([one])
                 return
-            _LOG.exception("an engine step failed")
+            _LOG.exception("an engine step failed", extra=about(batch[0][0]))
             failure = WorkerError("engine_failed", f"the engine failed on a frame: {error}", retryable=True)
             self._commands.send(FrameFailed(batch[0][0], failure))
             return
@@ -384,15 +385,6 @@ class _Worker:
         return now_s
 
     def _deliver(self, session: str, output: Output, began_s: float, ended_s: float) -> None:
-        served = self._served[session]
-        note = Note(
-            seq=output.seq,
-            captured_us=output.captured_us,
-            settings_rev=output.settings_rev,
-            queued_ms=max(0.0, began_s - output.received_s) * 1000,
-            engine_ms=(ended_s - began_s) * 1000,
-            warm_up=output.warm_up,
-            format_rev=served.format_rev,
-        )
-        served.outbox.put(self._guard.show(output.pixels), note)
+        shown = replace(output, pixels=self._guard.show(output.pixels))
+        self._served[session].put(shown, began_s, ended_s)
         self._commands.send(Made(session))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -17,8 +18,12 @@ from streamgen.errors import AccessError, StreamgenError
 from streamgen.protocol import protocol_schema
 from streamgen.server.access import Access
 from streamgen.server.addresses import AddressLimits
+from streamgen.server.admin import add_admin
+from streamgen.server.exposition import add_metrics
 from streamgen.server.headers import SecurityHeaders
 from streamgen.server.house import HELLO_TIMEOUT_S, REQUEST_TIMEOUT_S, House
+from streamgen.server.loop_lag import watch_lag
+from streamgen.server.metrics_port import MetricsPort
 from streamgen.server.mjpeg import add_mjpeg
 from streamgen.server.pages import Pages, web_root
 from streamgen.server.picture import CodecPool
@@ -28,6 +33,7 @@ from streamgen.server.sessions import Sessions
 from streamgen.server.startup import Startup
 from streamgen.server.switching import ModelSwitch
 from streamgen.server.token_route import add_tokens
+from streamgen.server.tracing import traces_of
 from streamgen.server.webrtc.door import add_webrtc
 from streamgen.server.worker_link import WorkerLink
 from streamgen.server.ws import Connection
@@ -67,7 +73,8 @@ def create_app(
     """
     pool = CodecPool()
     startup = Startup(worker, on_ready, on_failed)
-    sessions = Sessions(config, worker, pool, clock)
+    traces = traces_of(config.traces)
+    sessions = Sessions(config, worker, pool, clock, traces)
     switch = ModelSwitch(config.specs, worker, sessions)
     worker.on_restyled = switch.on_restyled
     worker.on_load = sessions.on_load
@@ -81,25 +88,32 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         startup.begin()
         publications.begin()
+        lag = asyncio.get_running_loop().create_task(watch_lag(sessions.totals.loop_lag))
         try:
             yield
         finally:
+            lag.cancel()
             sessions.shut_down()
             await publications.end()
             if peers is not None:
                 await peers.close()
             await startup.end()
             pool.close()
+            await asyncio.to_thread(traces.end)
 
     app = FastAPI(title="streamgen", version=__version__, description=_ABOUT, lifespan=lifespan, redoc_url=None)
     app.state.house = house
     _allow_origins(app, config.origins)
+    if config.metrics_port:
+        app.add_middleware(MetricsPort, port=config.metrics_port)
     app.add_middleware(SecurityHeaders, origins=config.origins)
     _add_socket(app, house)
     peers = app.state.peers = add_webrtc(app, house)
     add_mjpeg(app, house)
     add_tokens(app, house, wall_clock)
     _add_health(app, worker)
+    add_metrics(app, house)
+    add_admin(app, house)
     _add_api(app, house)
     app.mount("/", Pages(directory=web_root(), html=True), name="pages")
     return app

@@ -8,6 +8,7 @@ from typing import Literal
 
 from streamgen.codec import decode_reference, encode_png
 from streamgen.errors import AccessError, CodecError, ProtocolError, SessionError, SettingsError, StreamgenError
+from streamgen.logs import Labels
 from streamgen.protocol import (
     Ack,
     Bye,
@@ -79,6 +80,8 @@ class Dialogue:
 
     def __init__(self, house: House) -> None:
         self.outbox: Outbox = house.sessions.connect()
+        self._labels = Labels()
+        self._labels.attach()
         self.session: Session | None = None
         self.role: Literal["publish", "view", "control"] | None = None
         self._house = house
@@ -257,6 +260,7 @@ class Dialogue:
         else:
             self.session, resumed = self._house.sessions.publish(hello, self.outbox, waited=waited)
         self.role = hello.role
+        self._labels.session = self.session.name
         return self._welcome(self.session, hello, resumed)
 
     def _welcome(self, session: Session, hello: Hello, resumed: bool) -> Welcome:
@@ -282,7 +286,7 @@ class Dialogue:
     async def _obey(self, message: ClientMessage, session: Session) -> None:
         match message:
             case Ack(seq=seq):
-                self.outbox.acknowledged(seq)
+                self.outbox.painted(seq)
             case Update(settings=changes, ref=ref):
                 self.check_steers("changes its settings")
                 session.update(self.outbox, changes, ref)

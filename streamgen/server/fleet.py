@@ -12,7 +12,7 @@ from streamgen.engine.shares import Load
 from streamgen.errors import SessionError, StreamgenError, WorkerError
 from streamgen.frames import Frame, Pixels
 from streamgen.server.pool import Worker
-from streamgen.server.worker_link import ModelListener, SessionListener
+from streamgen.server.worker_link import DeviceStatus, ModelListener, SessionListener
 from streamgen.settings import FrameFormat, StreamSettings
 
 __all__ = ["Fleet"]
@@ -49,6 +49,13 @@ class Fleet:
     def info(self) -> WorkerInfo:
         infos = [worker.info for worker in self._workers]
         return replace(infos[0], device=", ".join(info.device for info in infos))
+
+    @property
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        homes = {worker: {name for name, home in self._homes.items() if home is worker} for worker in self._all}
+        return tuple(
+            replace(device, sessions=frozenset(homes[worker])) for worker in self._all for device in worker.devices
+        )
 
     async def start(self) -> None:
         """Raises:

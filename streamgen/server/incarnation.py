@@ -10,16 +10,34 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.synchronize import Lock, Semaphore
 
+from streamgen.config import ServerConfig
 from streamgen.engine.messages import Stop, WorkerLaunch
 from streamgen.engine.pulse import Pulse
 from streamgen.engine.worker import run_worker
 from streamgen.errors import WorkerError
 from streamgen.server.commands import CommandSender
+from streamgen.server.opened import MAX_FRAME_BYTES
 
-__all__ = ["Incarnation"]
+__all__ = ["Incarnation", "first_launch"]
 
 _LOG = logging.getLogger(__name__)
 _STOP_TIMEOUT_S = 5.0
+
+
+def first_launch(config: ServerConfig) -> WorkerLaunch:
+    """What the first process is started with, as the configuration says."""
+    models = config.specs
+    return WorkerLaunch(
+        models,
+        next(iter(models)),
+        None,
+        config.backend,
+        config.threads,
+        MAX_FRAME_BYTES,
+        config.hang_timeout_s,
+        config.log_format,
+        guard=config.guard,
+    )
 
 
 @dataclass(frozen=True, slots=True)

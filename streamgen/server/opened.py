@@ -164,7 +164,8 @@ class Opened:
         note = taken.note
         self._announce_format(note.format_rev)
         timing = Timing(queued_ms=note.queued_ms, engine_ms=note.engine_ms)
-        output = Output(taken.pixels, note.seq, note.captured_us, note.settings_rev, timing, note.warm_up)
+        made = note.settings_rev, timing, note.warm_up, note.received_s
+        output = Output(taken.pixels, note.seq, note.captured_us, *made)
         self.listener.on_output(output, gap=taken.replaced > 0)
 
     def renew_slots(self, lock: Lock) -> None:

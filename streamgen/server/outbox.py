@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from streamgen.metrics import Drops
-from streamgen.protocol import Ack, Bye, Close, CreditWindow, Reformatted, ServerMessage, Updated
+from streamgen.metrics import Drops, Histogram
+from streamgen.protocol import CREDITS, Ack, Bye, Close, CreditWindow, Reformatted, ServerMessage, Updated
 from streamgen.server.picture import Picture
 from streamgen.wire import Codec, Flags, FrameHeader, Kind, pack_frame
 
@@ -77,9 +77,12 @@ class Outbox:
     Args:
         ack_timeout_s: after so long without an acknowledgement no picture is sent until one comes.
         clock: monotonic seconds.
+        arrival_to_glass: counts seconds from a frame's arrival until the client painted the picture of it.
     """
 
-    def __init__(self, ack_timeout_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, ack_timeout_s: float, clock: Callable[[], float], arrival_to_glass: Histogram | None = None
+    ) -> None:
         self.codec = Codec.JPEG
         self.alpha = False
         self.drops = Drops()
@@ -93,6 +96,8 @@ class Outbox:
         self._gap = False
         self._paused = False
         self._window = CreditWindow()
+        self._arrival_to_glass = arrival_to_glass
+        self._sent: deque[tuple[int, float]] = deque(maxlen=CREDITS)  # seq, and when the frame of it arrived
         self._acked_s = 0.0
         self._seq = 0
         self._wake = asyncio.Event()
@@ -155,8 +160,18 @@ class Outbox:
         self._drop_picture()
         self.tell(reformatted)
 
+    def painted(self, seq: int) -> None:
+        """The client says that output ``seq`` is on its screen."""
+        sent = next((sent for sent in self._sent if sent[0] == seq), None)
+        if sent is not None:
+            self._sent.remove(sent)
+            arrived_s = sent[1]
+            if self._arrival_to_glass is not None and arrived_s > 0:
+                self._arrival_to_glass.observe(self._clock() - arrived_s)
+        self.acknowledged(seq)
+
     def acknowledged(self, seq: int) -> None:
-        """The client painted output ``seq``."""
+        """Output ``seq`` and those before it give their credit back."""
         self._window.acknowledged(seq)
         self._acked_s = self._clock()
         self._wake.set()
@@ -216,6 +231,7 @@ class Outbox:
             self._acked_s = self._clock()  # the wait for an acknowledgement begins here
         delivery = Delivery(picture, self.codec, self._seq, flags)
         self._window.sent(self._seq)
+        self._sent.append((self._seq, picture.output.received_s))
         self._gap = False
         self._seq = (self._seq + 1) & 0xFFFFFFFF
         return delivery

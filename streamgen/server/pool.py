@@ -29,17 +29,16 @@ from streamgen.engine.messages import (
     SwitchFailed,
     SwitchModel,
     UpdateSession,
-    WorkerLaunch,
 )
 from streamgen.engine.shares import Load, Spent
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Pixels
 from streamgen.mailbox import Note
 from streamgen.server.capacity import Capacity, Work
-from streamgen.server.incarnation import Incarnation
-from streamgen.server.opened import MAX_FRAME_BYTES, Opened, make_slots
+from streamgen.server.incarnation import Incarnation, first_launch
+from streamgen.server.opened import Opened, make_slots
 from streamgen.server.restarts import Restarts
-from streamgen.server.worker_link import ModelListener, SessionListener, WorkerInfo
+from streamgen.server.worker_link import DeviceStatus, ModelListener, SessionListener, WorkerInfo
 from streamgen.settings import FrameFormat, StreamSettings
 
 __all__ = ["Worker"]
@@ -73,17 +72,7 @@ class Worker:
         self.on_given_up = on_given_up
         self.on_restyled: Callable[[tuple[str, ...]], None] | None = None
         self.on_load: Callable[[Load], None] | None = None
-        models = config.specs
-        self._launch = WorkerLaunch(
-            models,
-            next(iter(models)),
-            None,
-            config.backend,
-            config.threads,
-            MAX_FRAME_BYTES,
-            config.hang_timeout_s,
-            guard=config.guard,
-        )
+        self._launch = first_launch(config)
         self._context = multiprocessing.get_context("spawn")
         self._sessions: dict[str, Opened] = {}
         self._by_key: dict[str, Opened] = {}
@@ -94,6 +83,8 @@ class Worker:
         self._switch: _Switch | None = None
         self._ready = False
         self._stopping = False
+        self._asked_device = config.device
+        self._memory_bytes = 0
         self._capacity = Capacity(config.min_fps)
         self._restarts = Restarts()
         self._ready_s = 0.0
@@ -109,6 +100,13 @@ class Worker:
         if self._info is None:
             raise WorkerError("worker_not_ready", "the worker has not started yet", retryable=True)
         return self._info
+
+    @property
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        name = self._asked_device if self._info is None else self._info.device
+        busy, memory_bytes = (self._capacity.busy, self._memory_bytes) if self._ready else (0.0, 0)
+        sessions = frozenset(self._sessions)
+        return (DeviceStatus(name, self._ready, busy, memory_bytes, self._restarts.deaths, sessions),)
 
     @property
     def sessions(self) -> Mapping[str, Opened]:
@@ -317,7 +315,8 @@ class Worker:
 
     def _load_report(self, load: Load) -> None:
         spent = {name: load.spent.get(known.key, Spent()) for name, known in self._sessions.items()}
-        named = Load(load.window_s, spent)
+        named = replace(load, spent=spent)
+        self._memory_bytes = load.memory_bytes
         self._capacity.note(named, {name: known.work for name, known in self._sessions.items()})
         if self.on_load is not None:
             self.on_load(named)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from streamgen.errors import SessionError
+from streamgen.logs import about
 from streamgen.protocol import Hello
 from streamgen.server.outbox import Delivery, End
 from streamgen.server.publish_target import Target
@@ -58,7 +59,7 @@ class Publications:
             except SessionError:  # it is full, or has ended again
                 await asyncio.sleep(_RETRY_S)
             except Exception:  # the transport edge: a defect must not end a publication for good
-                _LOG.exception("publishing %s to %s failed", session.name, target.label)
+                _LOG.exception("publishing to %s failed", target.label, extra=about(session.name))
                 await asyncio.sleep(_RETRY_S)
 
     async def _follow(self, session: Session, target: Target) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 from streamgen.codec import flatten
 from streamgen.errors import ConfigError
 from streamgen.frames import Pixels
+from streamgen.logs import about
 from streamgen.media import reason_of
 from streamgen.server.publish_stream import Show, run_stream
 from streamgen.server.publish_target import Job, Target
@@ -105,6 +106,7 @@ class Writer:
         self.written = 0
         self._target = target
         self._what = f"publishing {session} to {target.label}"
+        self._about = about(session)
         self._clock = clock
         self._slot = _Slot()
         self._last: Pixels | None = None
@@ -143,7 +145,13 @@ class Writer:
                 if self._target.live and self._last is not None:  # a session that rests is connected again, too
                     self._slot.put_back(_Shown(self._last, self._clock()))
         if self.written:
-            _LOG.info("%s: ended after %d pictures, %d were dropped", self._what, self.written, self.dropped)
+            _LOG.info(
+                "%s: ended after %d pictures, %d were dropped",
+                self._what,
+                self.written,
+                self.dropped,
+                extra=self._about,
+            )
 
     def _write(self) -> None:
         """Write until there are no more pictures. The process starts before there is one, because it takes a second.
@@ -186,7 +194,13 @@ class Writer:
             else:
                 if shown.pixels.shape[:2] != shape[:2]:
                     shape = shown.pixels.shape
-                    _LOG.info("%s: %s is fitted into %s", self._what, _size(shape), _size(first.pixels.shape))
+                    _LOG.info(
+                        "%s: %s is fitted into %s",
+                        self._what,
+                        _size(shape),
+                        _size(first.pixels.shape),
+                        extra=self._about,
+                    )
                 self._last = shown.pixels
                 process.show(shown.time_s, shown.pixels)
                 self.written += 1
@@ -198,12 +212,13 @@ class Writer:
     def _report_up(self, size: str) -> None:
         if self._state != "up":
             # A warning follows a warning: who heard of the loss hears of its end.
-            _LOG.log(logging.INFO if self._state == "new" else logging.WARNING, "%s: %s", self._what, size)
+            level = logging.INFO if self._state == "new" else logging.WARNING
+            _LOG.log(level, "%s: %s", self._what, size, extra=self._about)
             self._state = "up"
 
     def _report_lost(self, lost: _Lost) -> None:
         if self._state != "down":
-            _LOG.warning("%s: %s; trying again", self._what, lost)
+            _LOG.warning("%s: %s; trying again", self._what, lost, extra=self._about)
             self._state = "down"
 
 

@@ -20,6 +20,7 @@ _STATUS = {
     "token_scope": 403,
     "no_such_session": 404,
     "no_such_connection": 404,
+    "no_output_yet": 404,
     "request_timeout": 408,
     "no_secret": 409,
     "publisher_exists": 409,

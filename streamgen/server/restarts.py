@@ -16,10 +16,13 @@ class Restarts:
     may die as often as it likes; what dies on every frame, or on the way up, will not get better by being repeated."""
 
     def __init__(self) -> None:
+        self.deaths = 0
+        """Processes that ended unasked so far, or never served."""
         self._young_deaths_s: deque[float] = deque(maxlen=_ALLOWED + 1)
 
     def died(self, now_s: float, served_s: float) -> None:
         """A process ended that had served for ``served_s`` seconds, 0 for one that never did."""
+        self.deaths += 1
         if served_s < _YOUNG_S:
             self._young_deaths_s.append(now_s)
 

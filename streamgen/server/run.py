@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import FrameType
 from urllib.parse import quote
@@ -63,7 +63,11 @@ def serve(config: ServerConfig) -> int:
         PortInUse: another program listens on the address.
         StreamgenError: what kept the worker from starting.
     """
-    with bind(config) as listener:
+    with ExitStack() as stack:
+        listener = stack.enter_context(bind(config))
+        listeners = [listener]
+        if config.metrics_port:
+            listeners.append(stack.enter_context(bind(config, config.metrics_port, "--metrics-port")))
         host, port = listener.getsockname()[:2]
         url = f"{'https' if config.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
         if config.token:
@@ -71,13 +75,9 @@ def serve(config: ServerConfig) -> int:
         worker = worker_for(config)
         server = server_for(config, worker, url=url)
         worker.on_given_up = server.fail
-        print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
-        if server.certificate is not None:
-            print(f"its certificate's SHA-256 fingerprint: {server.certificate.fingerprint}", flush=True)
-        if config.insecure_public and not config.token:
-            print("anyone who reaches this address may use the server and see its sessions", file=sys.stderr)
+        _tell_start(config, url, "" if server.certificate is None else server.certificate.fingerprint)
         with _planned_stops():
-            server.run(sockets=[listener])
+            server.run(sockets=listeners)
     if server.failure is not None:
         raise server.failure
     return 0
@@ -108,7 +108,9 @@ def server_for(
     certificate = certificate_of(config)
 
     def announce() -> None:
-        if url:
+        if config.log_format == "json":
+            _LOG.info("%s serves on %s", worker.info.model, worker.info.backend)
+        elif url:
             print(_banner(url, worker.info.model, worker.info.backend), flush=True)
 
     def fail(error: StreamgenError) -> None:
@@ -142,8 +144,12 @@ def server_for(
     return server
 
 
-def bind(config: ServerConfig) -> socket.socket:
+def bind(config: ServerConfig, port: int | None = None, option: str = "--port (make run PORT=...)") -> socket.socket:
     """Listen on the configured address.
+
+    Args:
+        port: instead of the configuration's.
+        option: that names another one.
 
     Raises:
         ConfigError: ``not_loopback``, ``bad_address``.
@@ -156,15 +162,14 @@ def bind(config: ServerConfig) -> socket.socket:
             "(--token) anyone in the network could use the server; --insecure-public allows that",
             field="host",
         )
-    if not 0 <= config.port <= 65535:
+    port = config.port if port is None else port
+    if not 0 <= port <= 65535:
         # getaddrinfo would quietly take the lower 16 bits.
-        raise ConfigError("bad_address", f"port must be 0 to 65535, got {config.port}", field="port")
+        raise ConfigError("bad_address", f"port must be 0 to 65535, got {port}", field="port")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(config.host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
-        raise ConfigError(
-            "bad_address", f"cannot listen on {config.host}:{config.port}: {error}", field="host"
-        ) from None
+        raise ConfigError("bad_address", f"cannot listen on {config.host}:{port}: {error}", field="host") from None
     listener = socket.socket(family, kind, protocol)
     if sys.platform != "win32":
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -176,13 +181,26 @@ def bind(config: ServerConfig) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise PortInUse(
                 "port_in_use",
-                f"port {config.port} is in use by another program; choose another with --port (make run PORT=...)",
+                f"port {port} is in use by another program; choose another with {option}",
                 field="port",
             ) from None
-        raise ConfigError(
-            "bad_address", f"cannot listen on {config.host}:{config.port}: {error}", field="port"
-        ) from None
+        raise ConfigError("bad_address", f"cannot listen on {config.host}:{port}: {error}", field="port") from None
     return listener
+
+
+def _tell_start(config: ServerConfig, url: str, fingerprint: str) -> None:
+    """Where the server will be found: for whoever started it, or into the log. Without the token there, because logs
+    are kept, and sent elsewhere."""
+    if config.log_format == "text":
+        print(f"streamgen loads {config.model} ... the page is at {url}", flush=True)
+        if fingerprint:
+            print(f"its certificate's SHA-256 fingerprint: {fingerprint}", flush=True)
+    else:
+        _LOG.info("loading %s; the page is at %s", config.model, url.partition("#")[0])
+        if fingerprint:
+            _LOG.info("its certificate's SHA-256 fingerprint: %s", fingerprint)
+    if config.insecure_public and not config.token:
+        _LOG.warning("anyone who reaches this address may use the server and see its sessions")
 
 
 def _banner(url: str, model: str, backend: str) -> str:

@@ -17,6 +17,8 @@ from streamgen.server.line import Line
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool, Picture
 from streamgen.server.quality import AS_ASKED, Given
+from streamgen.server.rates import Rates
+from streamgen.server.tracing import SessionTrace, Untraced
 from streamgen.server.worker_link import WorkerInfo, WorkerLink
 from streamgen.settings import FrameFormat, Reading, StreamSettings, merge_settings, parse_format
 
@@ -63,7 +65,14 @@ class Session:
     """
 
     def __init__(
-        self, name: str, token: str, format: FrameFormat, settings: StreamSettings, worker: WorkerLink, pool: CodecPool
+        self,
+        name: str,
+        token: str,
+        format: FrameFormat,
+        settings: StreamSettings,
+        worker: WorkerLink,
+        pool: CodecPool,
+        stages: StageTimes,
     ) -> None:
         self.name = name
         self.token = token
@@ -76,7 +85,9 @@ class Session:
         self.newest: Output | None = None
         self.updated: Updated | None = None
         self.drops = Drops()
-        self.stages = StageTimes()
+        self.stages = stages
+        self.rates = Rates()
+        self.trace: SessionTrace = Untraced()
         self._worker = worker
         self._pool = pool
         self._line: Line | None = None
@@ -90,7 +101,8 @@ class Session:
         self._pacer = Pacer(SERVER_BURST)
         self._paused = False
         self.frames_in = 0
-        self._frames_out = 0
+        self.frames_out = 0
+        self.opened_s = 0.0
         self._touched_s = 0.0
 
     def open(self, publisher: Outbox, format: FrameFormat, settings: StreamSettings) -> None:
@@ -158,6 +170,7 @@ class Session:
         self.rev += 1
         self._asked.append(_Asked(self.rev, self.settings, ref, asker))
         self._worker.update(self.name, self.given.settings(settings), self.rev)
+        self.trace.changed(self.rev, changes)
 
     def reformat(self, asker: Outbox, changes: dict[str, Any], ref: str | None) -> None:
         """Have another format prepared, instead of one that is being prepared; ``reformatted`` goes out once it is in
@@ -211,8 +224,8 @@ class Session:
             self._supersede("image", superseded)
 
     def touch(self, now_s: float) -> None:
-        """Begin to count how long nothing comes."""
-        self._touched_s = now_s
+        """Begin to count how long the session lasts, and how long nothing comes."""
+        self.opened_s = self._touched_s = now_s
 
     def idle_s(self, now_s: float) -> float:
         """How long nothing came; a prompt stream that somebody watches is not idle."""
@@ -260,7 +273,7 @@ class Session:
         """The session's counters, with the drops on the way to ``who``."""
         return StatsReport(
             frames_in=self.frames_in,
-            frames_out=self._frames_out,
+            frames_out=self.frames_out,
             drops=dict(self.drops + who.drops),
             stages=self.stages.percentiles(),
             viewers=len(self.viewers),
@@ -285,7 +298,7 @@ class Session:
     # ----------------------------------------------------------------------------------------------- from the worker
 
     def on_output(self, output: Output, *, gap: bool) -> None:
-        self._frames_out += 1
+        self.frames_out += 1
         self.stages.record(queued_ms=output.timing.queued_ms, engine_ms=output.timing.engine_ms)
         self.newest = output
         picture = Picture(output, self.settings.quality, self._pool, self.stages)
@@ -293,6 +306,7 @@ class Session:
             subscriber.offer(picture, gap=gap)
 
     def on_applied(self, rev: int, reading: Reading | None) -> None:
+        self.trace.in_force(rev)
         answered = [self._asked.popleft() for _ in range(sum(asked.rev <= rev for asked in self._asked))]
         if not answered and rev != self.rev:
             return  # older than what the connection that took over asked for
@@ -313,6 +327,7 @@ class Session:
         self.drops[reason] += count
 
     def on_refused(self, rev: int, error: StreamgenError) -> None:
+        self.trace.refused(rev, error.code)
         refused = next((asked for asked in self._asked if asked.rev == rev), None)
         if refused is not None:
             self._asked.remove(refused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,17 +13,22 @@ from streamgen.config import ServerConfig
 from streamgen.engine.limits import check_settings
 from streamgen.engine.shares import Load
 from streamgen.errors import SessionError
+from streamgen.logs import about
+from streamgen.metrics import Drops, StageTimes
 from streamgen.protocol import Bye, Close, Hello
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool
 from streamgen.server.quality import Governor
 from streamgen.server.queue import Queue
 from streamgen.server.session import MAX_VIEWERS, Session
+from streamgen.server.totals import Totals
+from streamgen.server.tracing import Traces, Untraced
 from streamgen.server.worker_link import WorkerLink
 from streamgen.settings import FrameFormat, StreamSettings, merge_settings, parse_format
 
 __all__ = ["Sessions"]
 
+_LOG = logging.getLogger(__name__)
 _NAME_BYTES = 9
 _TOKEN_BYTES = 24
 
@@ -30,7 +36,14 @@ _TOKEN_BYTES = 24
 class Sessions:
     """The sessions by name. Every method runs on the event loop and none of them waits."""
 
-    def __init__(self, config: ServerConfig, worker: WorkerLink, pool: CodecPool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        worker: WorkerLink,
+        pool: CodecPool,
+        clock: Callable[[], float],
+        traces: Traces | None = None,
+    ) -> None:
         self._config = config
         self._worker = worker
         self._pool = pool
@@ -43,6 +56,8 @@ class Sessions:
         self._limits: dict[str, list[asyncio.TimerHandle]] = {}
         self._governor = Governor(config.min_fps)
         self.queue = Queue(config.max_queue)
+        self.totals = Totals()
+        self._traces = traces or Untraced()
         self._closing = False
         self._all_gone = asyncio.Event()
 
@@ -55,6 +70,12 @@ class Sessions:
     def get(self, name: str) -> Session | None:
         """The session of that name."""
         return self._by_name.get(name)
+
+    @property
+    def drops(self) -> Drops:
+        """Frames dropped since the server started, by reason; pictures count once for every connection that lost
+        them."""
+        return self.totals.all_drops((*self, *self._connected))
 
     def kept_for(self, token: str) -> Session | None:
         """The session that whoever has this resume token may take over."""
@@ -69,7 +90,7 @@ class Sessions:
 
     def connect(self) -> Outbox:
         """A new connection's outbox. Call ``disconnect`` when the connection is gone."""
-        outbox = Outbox(self._config.ack_timeout_s, self._clock)
+        outbox = Outbox(self._config.ack_timeout_s, self._clock, self.totals.arrival_to_glass)
         self._connected.add(outbox)
         if self._closing:
             self._dismiss(outbox)
@@ -78,6 +99,7 @@ class Sessions:
     def disconnect(self, outbox: Outbox, session: Session | None) -> None:
         """A connection is gone. A session without its publisher waits ``resume_seconds`` for it to come back."""
         self._connected.discard(outbox)
+        self.totals.end_connection(outbox)
         if not self._connected:
             self._all_gone.set()
         if session is None:
@@ -132,15 +154,29 @@ class Sessions:
         for timer in self._limits.pop(session.name, ()):
             timer.cancel()
         session.close()
+        self.totals.end_session(session)
+        session.trace.ended()
+        lasted_s, made = self._clock() - session.opened_s, session.frames_out
+        _LOG.info("the session ended after %.0f s and %d pictures", lasted_s, made, extra=about(session.name))
         for viewer in tuple(session.viewers):
             viewer.end(Close.NO_SESSION, "the session ended", Bye(reason="session_ended"))
         if not self._closing:
             # Not at once: whoever ends a session to open another comes first.
             asyncio.get_running_loop().call_soon(self.queue.serve)
 
+    def dismiss(self, session: Session) -> None:
+        """End a session because the operator wants it ended; its publisher is not to come back by itself."""
+        if session.publisher is not None:
+            session.publisher.end(Close.NORMAL, "the operator ended it", Bye(reason="ended_by_operator"))
+        self.end(session)
+
     def on_load(self, load: Load) -> None:
         """A second has passed on the device; it may be short of time, or have room for those who wait."""
         self._governor.look(load, self)
+        for name in load.spent:
+            session = self.get(name)
+            if session is not None:
+                session.rates.look(session.frames_in, session.frames_out, load.window_s)
         if not self._closing:
             self.queue.serve()
 
@@ -169,9 +205,13 @@ class Sessions:
         format = self._format(hello.format)
         name = hello.session or secrets.token_urlsafe(_NAME_BYTES)
         self._make_room(name, waited=waited)
-        session = Session(name, secrets.token_urlsafe(_TOKEN_BYTES), format, settings, self._worker, self._pool)
+        token, stages = secrets.token_urlsafe(_TOKEN_BYTES), StageTimes(self.totals.stages)
+        session = Session(name, token, format, settings, self._worker, self._pool, stages)
         session.open(outbox, format, settings)
         self._by_name[name] = self._by_token[session.token] = session
+        self.totals.opened += 1
+        session.trace = self._traces.begin(name, format)
+        _LOG.info("a session opened, %dx%d", format.width, format.height, extra=about(name))
         self._opened.set()
         self._limit(session)
         return session
@@ -187,6 +227,8 @@ class Sessions:
         former = session.publisher
         session.open(outbox, format, settings)
         self._keep(session)
+        session.trace.taken_over()
+        _LOG.info("another connection took the session over", extra=about(session.name))
         if former is not None:
             former.end(Close.PUBLISHER_EXISTS, "another connection took over", Bye(reason="taken_over"))
         return session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from streamgen.engine.messages import WorkerInfo
@@ -11,7 +12,28 @@ from streamgen.errors import StreamgenError
 from streamgen.frames import Frame, Output, Pixels
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 
-__all__ = ["ModelListener", "SessionListener", "WorkerInfo", "WorkerLink"]
+__all__ = ["DeviceStatus", "ModelListener", "SessionListener", "WorkerInfo", "WorkerLink"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """One device and its process.
+
+    Args:
+        name: ``cpu``, ``cuda:0``, ...; as it was asked for until the process has started.
+        ready: whether it serves now.
+        busy: the share of the last second that it computed, 0 to 1.
+        memory_bytes: of tensors on it; on a CPU, of its process.
+        deaths: its processes that ended unasked, or could not be started again.
+        sessions: names of those it serves.
+    """
+
+    name: str
+    ready: bool
+    busy: float = 0.0
+    memory_bytes: int = 0
+    deaths: int = 0
+    sessions: frozenset[str] = frozenset()
 
 
 class SessionListener(Protocol):
@@ -77,6 +99,10 @@ class WorkerLink(Protocol):
     @property
     def info(self) -> WorkerInfo:
         """The model in force. Known once ``start`` returned."""
+
+    @property
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        """Every device that was asked for."""
 
     async def start(self) -> None:
         """Start the worker and wait until its model is loaded.

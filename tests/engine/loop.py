@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from streamgen.config import ModelSpec
 from streamgen.effects.guards import Guard
 from streamgen.engine.engine import Skipped
 from streamgen.engine.messages import Applied, OpenSession
@@ -35,7 +36,7 @@ class Script:
         self.wanted: dict[str, FrameFormat] = {}
         self.ready_formats: tuple[str, ...] = ()
         self.formats: set[FrameFormat] = set()
-        self.model = SimpleNamespace(styles=("ink",))
+        self.model = SimpleNamespace(styles=("ink",), spec=ModelSpec())
 
     def refresh(self, now_s: float) -> list[tuple[str, int, Reading | None]]:
         return []

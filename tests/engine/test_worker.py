@@ -35,6 +35,7 @@ from streamgen.engine.messages import (
 from streamgen.engine.swap import ModelSwap
 from streamgen.errors import WeightsError
 from streamgen.frames import Pixels
+from streamgen.logs import about
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 from tests.engine.loop import CONTEXT, SMALL, Bench, Script, bench_of
 from tests.engine.toy import ToyModel, toy_engine
@@ -50,7 +51,9 @@ def bench() -> Iterator[Bench]:
     made.close()
 
 
-def test_a_frame_the_engine_fails_on_takes_no_other_sessions_frame_with_it(bench: Bench) -> None:
+def test_a_frame_the_engine_fails_on_takes_no_other_sessions_frame_with_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     for session, level in (("good", 9), ("bad", 0), ("fine", 7)):
         bench.open(session)
         bench.send(session, level)
@@ -58,6 +61,8 @@ def test_a_frame_the_engine_fails_on_takes_no_other_sessions_frame_with_it(bench
     made, failed, fine = bench.heard()
     assert (made, fine) == (Made("good"), Made("fine"))
     assert isinstance(failed, FrameFailed) and failed.session == "bad"
+    [line] = caplog.records
+    assert vars(line).items() >= about("bad").items()
 
 
 def test_a_session_whose_frames_fail_waits_its_turn_like_any_other() -> None:

@@ -142,8 +142,9 @@ async def running(
 ) -> AsyncIterator[Running]:
     """uvicorn as ``serve`` runs it, but inside the test's event loop and without its signal handlers and naps.
 
-    Options are fields of ``ServerConfig``, or ``config`` as a whole, and ``APP_OPTIONS``.
+    Options are fields of ``ServerConfig``, or ``config`` as a whole, ``APP_OPTIONS``, and a further ``listener``.
     """
+    further = options.pop("listener", None)
     app_options = {name: options.pop(name) for name in APP_OPTIONS if name in options}
     config = options.pop("config", None)
     if config is None:
@@ -161,8 +162,10 @@ async def running(
 
     async with AsyncExitStack() as outer:
         await outer.enter_async_context(app.router.lifespan_context(app))  # type: ignore[union-attr]
-        accepting = await asyncio.get_running_loop().create_server(connection, sock=listener, ssl=uvicorn_config.ssl)
-        outer.callback(accepting.close)
+        for listening in (listener,) if further is None else (listener, further):
+            loop = asyncio.get_running_loop()
+            accepting = await loop.create_server(connection, sock=listening, ssl=uvicorn_config.ssl)
+            outer.callback(accepting.close)
         stack = await outer.enter_async_context(AsyncExitStack())
         yield Running(port_of(listener), worker, clock, stack, server.house.sessions, app.state.peers, server.house)  # type: ignore[union-attr]
         await stack.aclose()

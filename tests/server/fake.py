@@ -11,7 +11,7 @@ import numpy as np
 from streamgen.engine.shares import Load
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Output, Pixels, Timing
-from streamgen.server.worker_link import ModelListener, SessionListener, WorkerInfo
+from streamgen.server.worker_link import DeviceStatus, ModelListener, SessionListener, WorkerInfo
 from streamgen.settings import FrameFormat, Reading, StreamSettings
 
 __all__ = ["FakeWorker", "Opened"]
@@ -57,6 +57,10 @@ class FakeWorker:
         )
         self.on_load: Callable[[Load], None] | None = None
         self.switches: list[tuple[str, tuple[str, ...] | None, ModelListener]] = []
+
+    @property
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        return (DeviceStatus("cpu", self.ready, 0.25, 1000, 2, frozenset(self.opened)),)
 
     async def start(self) -> None:
         await self.may_start.wait()
@@ -143,7 +147,7 @@ class FakeWorker:
         channels = 4 if opened.settings.alpha else 3
         pixels = np.full((opened.format.height, opened.format.width, channels), opened.mark, np.uint8)
         timing = Timing(queued_ms=1.5, engine_ms=2.5)
-        output = Output(pixels, frame.seq, frame.captured_us, opened.rev, timing, warm_up)
+        output = Output(pixels, frame.seq, frame.captured_us, opened.rev, timing, warm_up, frame.received_s)
         opened.listener.on_output(output, gap=gap)
 
     async def frames(self, session: str, count: int) -> list[Frame]:

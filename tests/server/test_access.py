@@ -153,6 +153,7 @@ def test_a_server_opened_to_everybody_takes_any_name_and_its_own_pages() -> None
     assert refused(access, {"host": "studio.lan"}) == ""
     assert refused(access, {"host": "studio.lan", "origin": "http://studio.lan:8188"}) == ""
     assert refused(access, {"host": "studio.lan", "origin": "http://evil.example"}) == "origin_not_allowed"
+    assert access.check({"host": "studio.lan"}).role == "publish"  # and makes nobody its operator
 
 
 def test_loopback_is_a_network_and_a_name() -> None:

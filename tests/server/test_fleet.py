@@ -15,6 +15,7 @@ from streamgen.errors import SessionError, StreamgenError, WeightsError, WorkerE
 from streamgen.server.fleet import Fleet
 from streamgen.server.pool import Worker
 from streamgen.server.run import worker_for
+from streamgen.server.worker_link import DeviceStatus
 from streamgen.settings import FrameFormat, StreamSettings
 
 FORMAT, SETTINGS = FrameFormat(), StreamSettings()
@@ -35,6 +36,10 @@ class Device:
         self.said: list[tuple[Any, ...]] = []
         self.failure: StreamgenError | None = None
         self.listeners: list[Any] = []
+
+    @property
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        return (DeviceStatus(self.info.device, self.ready, sessions=frozenset(self.sessions)),)
 
     @property
     def promised(self) -> float:
@@ -175,6 +180,17 @@ def test_a_device_that_is_given_up_loses_its_sessions_to_the_others_whatever_the
     assert ends == []
     second.on_given_up(error)
     assert ends == [error]
+
+
+def test_every_device_says_which_sessions_it_serves_also_one_that_was_given_up() -> None:
+    first, second = Device("cuda:0"), Device("cuda:1")
+    fleet = fleet_of(first, second)
+    open_in(fleet, "a", "b")
+    fleet.set_running("nobody", True)
+    assert [(device.name, device.sessions) for device in fleet.devices] == [("cuda:0", {"a"}), ("cuda:1", {"b"})]
+    first.sessions["a"].listener = Ear()
+    first.on_given_up(WorkerError("worker_keeps_dying", "it does"))
+    assert [(device.name, device.sessions) for device in fleet.devices] == [("cuda:0", set()), ("cuda:1", {"a", "b"})]
 
 
 def test_another_model_serves_on_all_devices() -> None:

@@ -29,8 +29,16 @@ MUTATING = [
     ("PATCH", "/whep/cam/nobody"),
     ("DELETE", "/whep/cam/nobody"),
     ("POST", "/api/v1/tokens"),
+    ("DELETE", "/api/v1/sessions/cam"),
 ]
-READING = [("GET", "/mjpeg/cam"), ("GET", "/webrtc/ice-servers"), ("GET", "/api/v1/models")]
+READING = [
+    ("GET", "/mjpeg/cam"),
+    ("GET", "/webrtc/ice-servers"),
+    ("GET", "/api/v1/models"),
+    ("GET", "/api/v1/sessions"),
+    ("GET", "/api/v1/sessions/cam/snapshot"),
+    ("GET", "/metrics"),
+]
 
 
 def signed(role: str, session: str | None = None, *, left_s: float = 1000, secret: str = SECRET, **claims: Any) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamgen.frames import Output
-from streamgen.metrics import StageTimes
+from streamgen.metrics import Histogram, StageTimes
 from streamgen.protocol import Bye, Close, Paused, Updated, WarningMessage
 from streamgen.server.outbox import MAX_MESSAGES, Delivery, End, Outbox
 from streamgen.server.picture import CodecPool, Picture
@@ -216,3 +216,28 @@ async def test_a_paused_client_gets_no_picture_and_afterwards_the_newest(outbox:
     outbox.offer(studio.picture(2), gap=False)
     delivery = await deliver(outbox)
     assert (delivery.picture.output.seq, delivery.flags) == (2, Flags.GAP_BEFORE)
+
+
+async def test_what_a_client_says_it_has_painted_is_timed_from_the_frames_arrival(studio: Studio, clock: Clock) -> None:
+    seen = Histogram((0.2, 0.5))
+    outbox = Outbox(4.0, clock, seen)
+    for seq, received_s in enumerate((0.0, clock.now_s)):
+        output = Output(np.zeros((32, 32, 3), np.uint8), seq=seq, received_s=received_s)
+        outbox.offer(Picture(output, 85, studio.pool, studio.stages), gap=False)
+        await deliver(outbox)
+    clock.now_s += 0.25
+    outbox.painted(0)  # nobody knows when that frame arrived
+    assert seen.counts == [0, 0, 0]
+    for _ in range(2):  # said twice, and counted once
+        outbox.painted(1)
+    outbox.painted(7)  # never sent
+    assert seen.counts == [0, 1, 0] and seen.sum == pytest.approx(0.25)
+
+
+async def test_a_picture_that_only_left_the_socket_is_not_taken_for_painted(studio: Studio, clock: Clock) -> None:
+    seen = Histogram()
+    outbox = Outbox(4.0, clock, seen)
+    output = Output(np.zeros((32, 32, 3), np.uint8), received_s=clock.now_s)
+    outbox.offer(Picture(output, 85, studio.pool, studio.stages), gap=False)
+    outbox.acknowledged((await deliver(outbox)).seq)
+    assert not any(seen.counts)

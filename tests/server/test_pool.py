@@ -321,12 +321,16 @@ async def test_the_load_is_reported_by_session(worker: Worker, picture: Pixels) 
     loads: asyncio.Queue[Load] = asyncio.Queue()
     ear, worker.on_load = Ear(), loads.put_nowait
     worker.open("a", SMALL, PENCIL, 1, ear)
-    worker.submit("a", Frame(picture))
-    await soon(ear.outputs)
+    worker.submit("a", Frame(picture, received_s=12.5))
+    assert (await soon(ear.outputs)).received_s == 12.5
     while not (load := await soon(loads)).spent:
         pass
     worker.on_load = None
     assert load.spent["a"].frames == 1 and 0 < load.spent["a"].seconds < load.window_s
+    [device] = worker.devices
+    assert (device.name, device.ready, device.deaths, device.sessions) == ("cpu", True, 0, {"a"})
+    assert 0 < device.busy < 1
+    assert device.memory_bytes == load.memory_bytes > 50e6  # torch alone takes more
     worker.close("a")
 
 

@@ -10,6 +10,7 @@ def test_a_worker_that_served_for_a_while_may_die_as_often_as_it_likes() -> None
     for now_s in range(0, 60, 3):
         restarts.died(now_s, served_s=2.5)
         assert not restarts.hopeless(now_s)
+    assert restarts.deaths == 20
 
 
 def test_the_sixth_that_dies_young_within_a_minute_is_the_last() -> None:
