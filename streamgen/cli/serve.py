@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from streamgen.cli.options import add_engine_arguments, at_least, between, config_of, device_names
 
@@ -73,6 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="send a session, or else the one open the longest, to rtmp://, rtmps://, srt://, udp:// or rtsp://, or "
         "into a .mp4, .mkv, .ts, .webm or .flv; several are possible; no sound; "
         "a URL with a secret is better kept in STREAMGEN_PUBLISH",
+    )
+    parser.add_argument(
+        "--record",
+        type=Path,
+        default=unset,
+        metavar="FOLDER",
+        help="record what every session sends, and its settings, for streamgen replay; without it those that are asked "
+        "for by the API, into the data folder",
     )
     parser.add_argument(
         "--devices",

@@ -8,8 +8,8 @@ from multiprocessing.synchronize import Lock
 
 from streamgen.engine.messages import OUTBOX_BYTES, OpenSession
 from streamgen.engine.ticker import Ticker
-from streamgen.frames import Frame, Pixels
-from streamgen.mailbox import SharedSlot
+from streamgen.frames import Frame, Output, Pixels
+from streamgen.mailbox import Note, SharedSlot
 from streamgen.settings import StreamSettings
 
 __all__ = ["Served", "Taking", "attach"]
@@ -75,6 +75,19 @@ class Served:
             frame = Frame(sent.pixels, note.seq, note.captured_us, note.received_s)
             taking = Taking(frame, sent.replaced, "replaced")
         return taking
+
+    def deliver(self, output: Output, began_s: float, ended_s: float) -> None:
+        """Put a picture out, made by a step that took from ``began_s`` to ``ended_s``."""
+        note = Note(
+            seq=output.seq,
+            captured_us=output.captured_us,
+            settings_rev=output.settings_rev,
+            queued_ms=max(0.0, began_s - output.received_s) * 1000,
+            engine_ms=(ended_s - began_s) * 1000,
+            warm_up=output.warm_up,
+            format_rev=self.format_rev,
+        )
+        self.outbox.put(output.pixels, note)
 
     def close(self) -> None:
         """Detach from the slots."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from streamgen import devices
 from streamgen.config import ModelSpec, worker_environment
+from streamgen.engine.journal import Journal
 from streamgen.engine.messages import (
     Applied,
     CloseSession,
@@ -30,6 +31,7 @@ from streamgen.engine.messages import (
     Made,
     OpenSession,
     Ready,
+    RecordSession,
     Referenced,
     ReferenceFailed,
     ReferSession,
@@ -53,7 +55,6 @@ from streamgen.engine.swap import Loaded, ModelSwap, describe, start_of
 from streamgen.engine.threads import compute_threads
 from streamgen.errors import StreamgenError, WorkerError
 from streamgen.frames import Frame, Output
-from streamgen.mailbox import Note
 
 if TYPE_CHECKING:
     from streamgen.engine.engine import Engine
@@ -122,6 +123,7 @@ class _Worker:
         self._clock = clock
         self._served: dict[str, Served] = {}
         self._shares = FairShares(clock())
+        self._journal = Journal(commands.send)
         self._looked_s = clock()
         self._running = True
 
@@ -177,6 +179,8 @@ class _Worker:
             case RunSession(session, running):
                 if session in self._served:
                     self._served[session].run(running, self._clock())
+            case RecordSession(session, on) if session in self._served:
+                self._journal.record(session, on, self._engine, self._served[session].reference)
             case CloseSession(session):
                 self._close(session)
             case SwitchModel():
@@ -204,6 +208,7 @@ class _Worker:
                     engine.refer(session, command.reference)
             else:
                 reading = engine.update(session, settings, rev, now_s)
+                self._journal.settings(session, settings, rev, now_s)
         except StreamgenError as error:
             self._commands.send(Refused(session, rev, error))
             return False
@@ -222,6 +227,7 @@ class _Worker:
         if served is not None:
             served.close()
         self._shares.forget(session)
+        self._journal.closed(session)
         self._engine.close(session)
 
     def _reformat(self, command: ReformatSession) -> None:
@@ -254,6 +260,7 @@ class _Worker:
             self._commands.send(ReferenceFailed(session, rev, failure))
             return
         served.reference = reference
+        self._journal.referred(session, reference)
         self._commands.send(Referenced(session, rev))
 
     def _switch(self, command: SwitchModel) -> None:
@@ -293,6 +300,8 @@ class _Worker:
             return
         if self._engine.model.styles != before:
             self._commands.send(Restyled(self._engine.model.styles))
+        if sessions:
+            self._journal.restyled(self._engine, now_s)
         for session, rev, reading in sessions:
             self._commands.send(Applied(session, rev, reading))
 
@@ -307,6 +316,7 @@ class _Worker:
             self._commands.send(ReformatFailed(session, rev, failure))
             return
         served.format_rev = rev
+        self._journal.resized(session, self._engine)
         self._commands.send(Reformatted(session, rev))
 
     def _take_model(self, loaded: Loaded) -> None:
@@ -322,6 +332,7 @@ class _Worker:
             return
         former, self._engine = [self._engine], loaded.engine
         self._commands.send(Switched(loaded.info))
+        self._journal.switched(self._engine)
         for session, rev, reading in sessions:
             self._commands.send(Applied(session, rev, reading))
         self._swap.retire(former)
@@ -365,11 +376,14 @@ class _Worker:
             _LOG.exception("an engine step failed")
             failure = WorkerError("engine_failed", f"the engine failed on a frame: {error}", retryable=True)
             self._commands.send(FrameFailed(batch[0][0], failure))
+            self._journal.failed(*batch[0], began_s)
             return
         ended_s = self._charge(batch, began_s)
+        self._journal.computed(batch, made, began_s)
         for session, output in made:
             if isinstance(output, Output):
-                self._deliver(session, output, began_s, ended_s)
+                self._served[session].deliver(output, began_s, ended_s)
+                self._commands.send(Made(session))
             else:
                 self._commands.send(Dropped(session, output.reason, 1))
 
@@ -378,20 +392,6 @@ class _Worker:
         now_s = self._clock()
         self._shares.charge([session for session, _ in batch], now_s - began_s)
         return now_s
-
-    def _deliver(self, session: str, output: Output, began_s: float, ended_s: float) -> None:
-        served = self._served[session]
-        note = Note(
-            seq=output.seq,
-            captured_us=output.captured_us,
-            settings_rev=output.settings_rev,
-            queued_ms=max(0.0, began_s - output.received_s) * 1000,
-            engine_ms=(ended_s - began_s) * 1000,
-            warm_up=output.warm_up,
-            format_rev=served.format_rev,
-        )
-        served.outbox.put(output.pixels, note)
-        self._commands.send(Made(session))
 
 
 def _end_if_lost(error: Exception) -> None:

@@ -20,6 +20,7 @@ from streamgen.server.mjpeg import add_mjpeg
 from streamgen.server.pages import Pages, web_root
 from streamgen.server.picture import CodecPool
 from streamgen.server.publish import Publications
+from streamgen.server.recordings import Recordings, add_recordings
 from streamgen.server.sessions import Sessions
 from streamgen.server.startup import Startup
 from streamgen.server.switching import ModelSwitch
@@ -65,6 +66,7 @@ def create_app(
     access = Access(config.token, config.origins)
     house = House(config, access, worker, startup, sessions, switch, pool, clock, hello_timeout_s)
     publications = Publications(config.publish, sessions, clock)
+    recordings = Recordings(config.recordings, sessions, clock, everything=config.record is not None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -75,6 +77,7 @@ def create_app(
         finally:
             sessions.shut_down()
             await publications.end()
+            await recordings.end()
             if peers is not None:
                 await peers.close()
             await startup.end()
@@ -86,6 +89,7 @@ def create_app(
     _add_socket(app, house)
     peers = app.state.peers = add_webrtc(app, house)
     add_mjpeg(app, house)
+    add_recordings(app, house, recordings)
     _add_health(app, worker)
     _add_api(app, worker)
     app.mount("/", Pages(directory=web_root(), html=True), name="pages")

@@ -106,6 +106,10 @@ class Fleet:
         if session in self._homes:
             self._homes[session].set_running(session, running)
 
+    def record(self, session: str, on: bool) -> None:
+        if session in self._homes:
+            self._homes[session].record(session, on)
+
     def submit(self, session: str, frame: Frame) -> None:
         if session in self._homes:
             self._homes[session].submit(session, frame)
@@ -157,6 +161,7 @@ class Fleet:
                 opened.listener.on_error(refusal)
             else:
                 self._homes[session] = home
+                home.record(session, opened.recorded)
                 opened.listener.on_warning("worker_restarted", "another device took over; frames flow again")
 
 

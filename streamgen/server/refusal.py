@@ -17,7 +17,10 @@ _STATUS = {
     "origin_not_allowed": 403,
     "no_such_session": 404,
     "no_such_connection": 404,
+    "no_such_preset": 404,
+    "not_recording": 404,
     "publisher_exists": 409,
+    "already_recording": 409,
     "etag_mismatch": 412,
     "sdp_too_large": 413,
     "body_too_large": 413,
@@ -27,6 +30,8 @@ _STATUS = {
     "server_full": 503,
     "queue_full": 503,
     "worker_not_ready": 503,
+    "recording_failed": 507,
+    "preset_failed": 507,
 }
 _RETRY_S = 2
 

@@ -17,8 +17,10 @@ from streamgen.server.line import Line
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool, Picture
 from streamgen.server.quality import AS_ASKED, Given
+from streamgen.server.tap import Tap
 from streamgen.server.worker_link import WorkerInfo, WorkerLink
 from streamgen.settings import FrameFormat, Reading, StreamSettings, merge_settings, parse_format
+from streamgen.timeline import Event
 
 __all__ = ["MAX_UPDATES_WAITING", "MAX_VIEWERS", "Session"]
 
@@ -74,6 +76,7 @@ class Session:
         self.publisher: Outbox | None = None
         self.viewers: set[Outbox] = set()
         self.newest: Output | None = None
+        self.tap = Tap(name, worker)
         self.updated: Updated | None = None
         self.drops = Drops()
         self.stages = StageTimes()
@@ -105,6 +108,7 @@ class Session:
         if self._line is not None:
             self._line.cut()
         self._line = line
+        self.tap.opened()
         if format != self.format:
             self.newest = None
             for viewer in self.viewers:
@@ -136,6 +140,7 @@ class Session:
         if self._line is not None:
             self._line.cut()
             self._line = None
+        self.tap.close("session_ended")
         self._worker.close(self.name)
 
     # ------------------------------------------------------------------------------- from the publisher and controllers
@@ -238,6 +243,7 @@ class Session:
     def submit(self, publisher: Outbox, frame: Frame) -> None:
         """Hand a decoded frame to the worker, unless another connection has taken the session over."""
         if publisher is self.publisher and not self._paused:
+            self.tap.frame(frame)
             self._worker.submit(self.name, frame)
 
     def pause(self, who: Outbox) -> None:
@@ -322,6 +328,9 @@ class Session:
             self._answer(refused.asker, ErrorMessage.of(error, refused.ref))
         elif self.publisher is not None:
             self.publisher.tell(ErrorMessage.of(error))
+
+    def on_logged(self, event: Event) -> None:
+        self.tap.log(event)
 
     def on_error(self, error: StreamgenError) -> None:
         if self.publisher is not None:

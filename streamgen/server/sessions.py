@@ -43,6 +43,7 @@ class Sessions:
         self._limits: dict[str, list[asyncio.TimerHandle]] = {}
         self._governor = Governor(config.min_fps)
         self.queue = Queue(config.max_queue)
+        self.on_opened: Callable[[Session], None] | None = None
         self._closing = False
         self._all_gone = asyncio.Event()
 
@@ -170,6 +171,8 @@ class Sessions:
         self._by_name[name] = self._by_token[session.token] = session
         self._opened.set()
         self._limit(session)
+        if self.on_opened is not None:
+            self.on_opened(session)
         return session
 
     def _take_over(self, hello: Hello, token: str, outbox: Outbox) -> Session:

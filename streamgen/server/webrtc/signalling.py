@@ -9,11 +9,12 @@ import time
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
-from streamgen.errors import AccessError, ProtocolError, SessionError, StreamgenError
+from streamgen.errors import AccessError, SessionError, StreamgenError
 from streamgen.protocol import Hello, Welcome
+from streamgen.server.body import parse_body, read_body
 from streamgen.server.house import House
 from streamgen.server.refusal import refusal
 from streamgen.server.webrtc.encoders import hardware_h264
@@ -21,7 +22,7 @@ from streamgen.server.webrtc.ice import IceSetup
 from streamgen.server.webrtc.offer import MAX_SDP_BYTES, Offer
 from streamgen.server.webrtc.peer import Peer
 
-__all__ = ["MAX_PEERS", "Peers", "read_body", "routes"]
+__all__ = ["MAX_PEERS", "Peers", "routes"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def routes(house: House, peers: Peers) -> APIRouter:
     async def offer(request: Request) -> Response:
         try:
             house.access.check(request.headers)
-            body = _parse(await read_body(request))
+            body = parse_body(_Body, await read_body(request, _BODY_BYTES))
             peer, answer, welcome = await peers.answer(body.sdp, body.hello)
         except StreamgenError as error:
             return refusal(error)
@@ -139,28 +140,3 @@ def routes(house: House, peers: Peers) -> APIRouter:
         return Response(status_code=200)
 
     return router
-
-
-async def read_body(request: Request, limit: int = _BODY_BYTES) -> bytes:
-    """A request's body.
-
-    Raises:
-        ProtocolError: ``body_too_large``, before more than ``limit`` bytes are held.
-    """
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise ProtocolError("body_too_large", f"a request has at most {limit} bytes")
-    return bytes(body)
-
-
-def _parse(body: bytes) -> _Body:
-    try:
-        return _Body.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-    if first["type"] == "json_invalid":
-        raise ProtocolError("invalid_json", "the body must be JSON")
-    name = ".".join(str(part) for part in first["loc"]) or "type"
-    raise ProtocolError("invalid_message", f"{name}: {first['msg']}"[:300], field=name[:100])

@@ -23,11 +23,12 @@ from starlette.responses import Response
 
 from streamgen.errors import ProtocolError, StreamgenError
 from streamgen.protocol import Hello
+from streamgen.server.body import read_body
 from streamgen.server.house import House
 from streamgen.server.refusal import refusal
 from streamgen.server.webrtc.offer import MAX_SDP_BYTES, is_usable
 from streamgen.server.webrtc.peer import Peer
-from streamgen.server.webrtc.signalling import Peers, read_body
+from streamgen.server.webrtc.signalling import Peers
 from streamgen.settings import FrameFormat
 
 __all__ = ["routes"]
