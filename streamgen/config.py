@@ -213,6 +213,11 @@ class ServerConfig:
         return self.record or (None if self.data is None else self.data / "recordings")
 
     @property
+    def presets(self) -> Path | None:
+        """The file that presets are kept in."""
+        return None if self.data is None else self.data / "presets.sqlite"
+
+    @property
     def spec(self) -> ModelSpec:
         """The model that is loaded at the start."""
         return ModelSpec(

@@ -19,6 +19,7 @@ from streamgen.server.house import HELLO_TIMEOUT_S, House
 from streamgen.server.mjpeg import add_mjpeg
 from streamgen.server.pages import Pages, web_root
 from streamgen.server.picture import CodecPool
+from streamgen.server.presets import Presets, add_presets
 from streamgen.server.publish import Publications
 from streamgen.server.recordings import Recordings, add_recordings
 from streamgen.server.sessions import Sessions
@@ -90,6 +91,7 @@ def create_app(
     peers = app.state.peers = add_webrtc(app, house)
     add_mjpeg(app, house)
     add_recordings(app, house, recordings)
+    add_presets(app, house, Presets(config.presets))
     _add_health(app, worker)
     _add_api(app, worker)
     app.mount("/", Pages(directory=web_root(), html=True), name="pages")
@@ -103,7 +105,7 @@ def _allow_origins(app: FastAPI, origins: Iterable[str]) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=allowed,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "If-Match"],
             expose_headers=["Location", "ETag", "Link"],
         )
