@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from streamgen.server import recordings as module
-from streamgen.server.recorder import open_exclusively
 from streamgen.timeline import Header, parse_event
 from tests.server.conftest import Running, running
 from tests.server.outputs import flowing, marked
@@ -118,4 +117,3 @@ async def test_a_disk_that_fills_up_ends_the_recording_and_the_session_lives_on(
     assert (await http.get(CAM)).json() == {"recordings": []}
     assert not server.worker.opened["cam"].recorded
     assert (await peer.ask("stats"))["type"] == "stats"
-    assert open_exclusively is not None
