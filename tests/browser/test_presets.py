@@ -8,7 +8,6 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, expect
 
-
 PAINTED = "starry night, swirling brush strokes"
 
 
