@@ -161,7 +161,8 @@ class Fleet:
                 opened.listener.on_error(refusal)
             else:
                 self._homes[session] = home
-                home.record(session, opened.recorded)
+                if opened.recorded:
+                    home.record(session, True)
                 opened.listener.on_warning("worker_restarted", "another device took over; frames flow again")
 
 
