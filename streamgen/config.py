@@ -137,6 +137,7 @@ class ServerConfig:
         also_models: further ones that a publisher may switch to.
         weights: safetensors file, None for the embedded weights.
         data: the folder of what users made, such as styles; ``from_environment`` fills it in. None for none.
+        record: the folder that every session is recorded into; None to record those that are asked for, into ``data``.
         backend: ``auto`` or a name in ``streamgen.backends.BACKENDS``.
         device: ``auto``, ``cpu``, ``cuda``, ...
         devices: several of them, each with a process and the model of its own; () for ``device`` alone.
@@ -192,6 +193,7 @@ class ServerConfig:
     also_models: tuple[str, ...] = ()
     weights: Path | None = None
     data: Path | None = None
+    record: Path | None = None
     backend: str = "auto"
     device: str = "auto"
     devices: tuple[str, ...] = ()
@@ -259,6 +261,16 @@ class ServerConfig:
     def styles(self) -> Path | None:
         """The folder with styles that users made."""
         return None if self.data is None else self.data / "styles"
+
+    @property
+    def recordings(self) -> Path | None:
+        """The folder that recordings go into."""
+        return self.record or (None if self.data is None else self.data / "recordings")
+
+    @property
+    def presets(self) -> Path | None:
+        """The file that presets are kept in."""
+        return None if self.data is None else self.data / "presets.sqlite"
 
     @property
     def spec(self) -> ModelSpec:

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Literal, Self, TypeAlias, cast
+from typing import IO, Literal, Protocol, Self, TypeAlias, cast
 
 import av
 import numpy as np
@@ -34,22 +34,22 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
+from streamgen.colours import tag_bt709, to_yuv
 from streamgen.errors import MediaError
 from streamgen.frames import Pixels
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
+    "AudioPacket",
     "MediaSource",
     "Picture",
     "Sink",
+    "Source",
     "open_sink",
     "reason_of",
-    "tag_bt709",
-    "to_yuv",
 ]
 
 AudioPacket: TypeAlias = "Packet[AudioStream]"
@@ -282,10 +282,24 @@ class _ImageSink(Sink):
         self._file.flush()
 
 
+class Source(Protocol):
+    """What a sink has to know of where its pictures come from; see ``MediaSource``."""
+
+    path: Path
+    kind: Literal["image", "video"]
+    frame_rate: Fraction | None
+
+    @property
+    def time_base(self) -> Fraction: ...
+
+    @property
+    def audio(self) -> tuple[AudioStream, ...]: ...
+
+
 class _VideoSink(Sink):
     """A video with the frame times and the sound of its source."""
 
-    def __init__(self, path: Path, source: MediaSource, width: int, height: int) -> None:
+    def __init__(self, path: Path, source: Source, width: int, height: int) -> None:
         super().__init__(path)
         container, codec, options, self._audio_codec = _VIDEO_FORMATS[path.suffix.lower()]
         try:
@@ -343,7 +357,7 @@ class _VideoSink(Sink):
         super().__exit__()
 
 
-def open_sink(path: Path, source: MediaSource, width: int, height: int) -> Sink:
+def open_sink(path: Path, source: Source, width: int, height: int) -> Sink:
     """Open ``path`` for what becomes of ``source``: a picture for a picture, a video for a video.
 
     Raises:
@@ -374,21 +388,6 @@ def _encode_image(pixels: Pixels, suffix: str) -> bytes:
     frame = VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=format)
     frame.pts = 0
     return b"".join(bytes(packet) for packet in (*context.encode(frame), *context.encode(None)))
-
-
-def to_yuv(pixels: Pixels) -> VideoFrame:
-    """What video encoders take: uint8 [H, W, 3] RGB as yuv420p, in the colours that ``tag_bt709`` names."""
-    frame = VideoFrame.from_ndarray(pixels, format="rgb24")
-    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
-
-
-def tag_bt709(stream: VideoStream) -> None:
-    """Say which colours the samples stand for, so that players need not guess from the size."""
-    context = stream.codec_context
-    context.colorspace = Colorspace.ITU709
-    context.color_primaries = ColorPrimaries.BT709
-    context.color_trc = ColorTrc.BT709
-    context.color_range = ColorRange.MPEG
 
 
 def reason_of(error: OSError | FFmpegError) -> str:

@@ -74,7 +74,7 @@ def _converted(network: nn.Module, example: tuple[Tensor, ...]) -> Any:
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")  # the tracer reports shape checks, which hold for every shape
                 # OpenVINO would trace by itself, and have the trace checked, which takes a second and a half.
-                traced = torch.jit.trace(network, example, strict=False, check_trace=False)
+                traced = torch.jit.trace(network, example, strict=False, check_trace=False)  # type: ignore[no-untyped-call]
                 _GRAPHS[network] = quiet_openvino().convert_model(traced, example_input=example)
         return _GRAPHS[network]
 

@@ -98,6 +98,9 @@ class IdentityWorker:
     def set_running(self, session: str, running: bool) -> None:
         pass
 
+    def record(self, session: str, on: bool) -> None:
+        pass
+
     def submit(self, session: str, frame: Frame) -> None:
         _soon(self._give_back, session, frame)
 

@@ -35,6 +35,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "serve": Command("streamgen.cli.serve", "serve live video on this machine"),
+    "replay": Command("streamgen.cli.replay", "compute a recorded session again"),
     "render": Command("streamgen.cli.render", "stylise a video or picture file"),
     "bench": Command("streamgen.cli.bench", "measure this machine: engine, latency, overload"),
     "models": Command("streamgen.cli.models", "list what can be served"),

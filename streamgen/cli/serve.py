@@ -74,6 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a URL with a secret is better kept in STREAMGEN_PUBLISH",
     )
     parser.add_argument(
+        "--record",
+        type=Path,
+        default=unset,
+        metavar="FOLDER",
+        help="record what every session sends, and its settings, for streamgen replay; without it those that are asked "
+        "for by the API, into the data folder",
+    )
+    parser.add_argument(
         "--devices",
         type=device_names,
         default=unset,

@@ -95,6 +95,12 @@ class Engine:
         """Names of the open sessions."""
         return tuple(self._sessions)
 
+    def entry(self, session: str) -> Opened:
+        """What is kept of an open session. Raises SessionError: ``no_such_session``."""
+        if session not in self._sessions:
+            raise SessionError("no_such_session", f"there is no session {session!r}", field="session")
+        return self._sessions[session]
+
     @property
     def formats(self) -> set[FrameFormat]:
         """Formats in use and those being prepared."""
@@ -160,7 +166,7 @@ class Engine:
             SessionError: ``no_such_session``.
             SettingsError: as ``open``; the settings in force stay.
         """
-        entry = self._entry(session)
+        entry = self.entry(session)
         self._check(settings)
         state = entry.state
         with self._executables.exclusive:
@@ -187,7 +193,7 @@ class Engine:
             SessionError: ``no_such_session``.
             SettingsError: ``no_reference`` when the model takes none.
         """
-        entry = self._entry(session)
+        entry = self.entry(session)
         if not self.model.takes_reference:
             raise SettingsError("no_reference", "this model takes no reference picture")
         with self._executables.exclusive:
@@ -205,7 +211,7 @@ class Engine:
         Raises:
             SessionError: ``no_such_session``.
         """
-        entry = self._entry(session)
+        entry = self.entry(session)
         # Ready means: for as many sessions as there are. Larger batches can be compiled later.
         needed = self._buckets[: 1 + self._buckets.index(self._bucket(len(self._sessions)))]
         futures = self._executables.prepare(format, needed)
@@ -227,15 +233,14 @@ class Engine:
     def take_format(self, session: str) -> None:
         """Make the session's frames in its next format from now on. What is under way in the present one is lost;
         settings, transition and the seed's travel go on."""
-        entry = self._entry(session)
+        entry = self.entry(session)
         following, entry.next = entry.next, None
         if following is None:
             return
         state = entry.state
         state.noise = self._noise(state.settings, following.format, entry.since_s)
         state.format = following.format
-        state.pipeline, state.last, state.seen = Pipeline(), None, None
-        state.similarity.forget()
+        state.forget_frames()
         self._executables.keep(self.formats)
 
     def take_over(self, former: Engine, on_progress: Callable[[], None]) -> list[tuple[str, int, Reading | None]]:
@@ -310,7 +315,7 @@ class Engine:
         Raises:
             SessionError: ``no_such_session``.
         """
-        state = self._state(session)
+        state = self.entry(session).state
         format = state.format.painted
         if self.model.needs_source:
             pixels = evolving_picture(format.width, format.height, state.settings.seed, now_s)
@@ -355,7 +360,7 @@ class Engine:
         ]
 
     def _row(self, session: str, frame: Frame, now_s: float) -> Row:
-        state = self._state(session)
+        state = self.entry(session).state
         settings = state.settings
         dreams = settings.source == "prompt" and not self.model.needs_source
         levels = tuple(self.model.schedule.timesteps(settings.steps, 1.0 if dreams else settings.strength))
@@ -382,14 +387,6 @@ class Engine:
     def _noise(self, settings: StreamSettings, format: FrameFormat, now_s: float) -> NoiseTravel:
         spec, shape = self.model.spec, self.model.latent_shape(format.painted.height, format.painted.width)
         return NoiseTravel(settings.seed, settings.seed_speed, now_s, spec.max_steps, shape, spec.device)
-
-    def _state(self, session: str) -> StreamState:
-        return self._entry(session).state
-
-    def _entry(self, session: str) -> Opened:
-        if session not in self._sessions:
-            raise SessionError("no_such_session", f"there is no session {session!r}", field="session")
-        return self._sessions[session]
 
     def _check(self, settings: StreamSettings) -> None:
         check_settings(settings, self.model.spec.max_steps, self.model.loras)

@@ -9,6 +9,7 @@ from streamgen.engine.shares import Load
 from streamgen.errors import StreamgenError
 from streamgen.frames import Pixels
 from streamgen.settings import SIZE_MAX, FrameFormat, Reading, StreamSettings
+from streamgen.timeline import Event
 
 __all__ = [
     "OUTBOX_BYTES",
@@ -20,10 +21,12 @@ __all__ = [
     "FrameFailed",
     "Freed",
     "Load",
+    "Logged",
     "Made",
     "ModelReport",
     "OpenSession",
     "Ready",
+    "RecordSession",
     "ReferSession",
     "ReferenceFailed",
     "Referenced",
@@ -169,6 +172,15 @@ class RunSession:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSession:
+    """Command: whether to report all that happens to a session, frame by frame. To begin with, what earlier frames left
+    is forgotten, and a transition is over."""
+
+    session: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CloseSession:
     """Command: forget a session."""
 
@@ -188,7 +200,9 @@ class Stop:
     """Command: end the process."""
 
 
-SessionCommand = OpenSession | UpdateSession | ReformatSession | ReferSession | RunSession | CloseSession
+SessionCommand = (
+    OpenSession | UpdateSession | ReformatSession | ReferSession | RunSession | RecordSession | CloseSession
+)
 Command = SessionCommand | SwitchModel | Stop
 
 # ------------------------------------------------------------------------------------------------------------- reports
@@ -279,6 +293,14 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Logged:
+    """Report: what happened to a session that is recorded, in the order in which it did."""
+
+    session: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class FrameFailed:
     """Report: the engine failed on a session's frame, which is lost."""
 
@@ -316,5 +338,5 @@ class Freed:
 
 ModelReport = Switched | SwitchFailed | Freed | Restyled
 ChangeReport = Applied | Refused | Reformatted | ReformatFailed | Referenced | ReferenceFailed
-SessionReport = ChangeReport | Dropped | FrameFailed
+SessionReport = ChangeReport | Dropped | FrameFailed | Logged
 Report = Ready | Failed | SessionReport | Made | ModelReport | Load

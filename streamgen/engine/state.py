@@ -107,6 +107,15 @@ class StreamState:
     seen: Seen | None = None
     similarity: SimilarityFilter = field(default_factory=SimilarityFilter)
 
+    def forget_frames(self) -> None:
+        """Compute the next frame as if it were the first."""
+        self.pipeline, self.last, self.seen = Pipeline(), None, None
+        self.similarity.forget()
+
+    def arrive(self) -> None:
+        """Be at the end of the transition."""
+        self.transition = Transition(self.transition.end, self.transition.end)
+
 
 @dataclass(slots=True)
 class NextFormat:

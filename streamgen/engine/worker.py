@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from streamgen import devices
 from streamgen.config import worker_environment
 from streamgen.effects.guards import Guard, load_guard
+from streamgen.engine.journal import Journal
 from streamgen.engine.messages import (
     Applied,
     CloseSession,
@@ -31,6 +32,7 @@ from streamgen.engine.messages import (
     Made,
     OpenSession,
     Ready,
+    RecordSession,
     Referenced,
     ReferenceFailed,
     ReferSession,
@@ -125,6 +127,7 @@ class _Worker:
         self._guard = guard or Guard()
         self._served: dict[str, Served] = {}
         self._shares = FairShares(clock())
+        self._journal = Journal(commands.send)
         self._looked_s = clock()
         self._running = True
 
@@ -181,6 +184,8 @@ class _Worker:
             case RunSession(session, running):
                 if session in self._served:
                     self._served[session].run(running, self._clock())
+            case RecordSession(session, on) if session in self._served:
+                self._journal.record(session, on, self._engine, self._served[session].reference)
             case CloseSession(session):
                 self._close(session)
             case SwitchModel():
@@ -209,6 +214,7 @@ class _Worker:
                     engine.refer(session, command.reference)
             else:
                 reading = engine.update(session, settings, rev, now_s)
+                self._journal.settings(session, settings, rev, now_s)
         except StreamgenError as error:
             self._commands.send(Refused(session, rev, error))
             return False
@@ -227,6 +233,7 @@ class _Worker:
         if served is not None:
             served.close()
         self._shares.forget(session)
+        self._journal.closed(session)
         self._engine.close(session)
 
     def _reformat(self, command: ReformatSession) -> None:
@@ -259,6 +266,7 @@ class _Worker:
             self._commands.send(ReferenceFailed(session, rev, failure))
             return
         served.reference = reference
+        self._journal.referred(session, reference)
         self._commands.send(Referenced(session, rev))
 
     def _switch(self, command: SwitchModel) -> None:
@@ -298,6 +306,8 @@ class _Worker:
             return
         if self._engine.model.styles != before:
             self._commands.send(Restyled(self._engine.model.styles))
+        if sessions:
+            self._journal.restyled(self._engine, now_s)
         for session, rev, reading in sessions:
             self._commands.send(Applied(session, rev, reading))
 
@@ -312,6 +322,7 @@ class _Worker:
             self._commands.send(ReformatFailed(session, rev, failure))
             return
         served.format_rev = rev
+        self._journal.resized(session, self._engine)
         self._commands.send(Reformatted(session, rev))
 
     def _take_model(self, loaded: Loaded) -> None:
@@ -327,6 +338,7 @@ class _Worker:
             return
         former, self._engine = [self._engine], loaded.engine
         self._commands.send(Switched(loaded.info))
+        self._journal.switched(self._engine)
         for session, rev, reading in sessions:
             self._commands.send(Applied(session, rev, reading))
         self._swap.retire(former)
@@ -370,21 +382,19 @@ class _Worker:
             _LOG.exception("an engine step failed", extra=about(batch[0][0]))
             failure = WorkerError("engine_failed", f"the engine failed on a frame: {error}", retryable=True)
             self._commands.send(FrameFailed(batch[0][0], failure))
+            self._journal.failed(*batch[0], began_s)
             return
         ended_s = self._charge(batch, began_s)
+        self._journal.computed(batch, made, began_s)
         for session, output in made:
             if isinstance(output, Output):
-                self._deliver(session, output, began_s, ended_s)
+                shown = replace(output, pixels=self._guard.show(output.pixels))
+                self._served[session].put(shown, began_s, ended_s)
+                self._commands.send(Made(session))
             else:
                 self._commands.send(Dropped(session, output.reason, 1))
 
     def _charge(self, batch: list[tuple[str, Frame]], began_s: float) -> float:
         """Count a step that ends now, and return the clock."""
-        now_s = self._clock()
-        self._shares.charge([session for session, _ in batch], now_s - began_s)
+        self._shares.charge([session for session, _ in batch], (now_s := self._clock()) - began_s)
         return now_s
-
-    def _deliver(self, session: str, output: Output, began_s: float, ended_s: float) -> None:
-        shown = replace(output, pixels=self._guard.show(output.pixels))
-        self._served[session].put(shown, began_s, ended_s)
-        self._commands.send(Made(session))

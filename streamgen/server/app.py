@@ -27,7 +27,9 @@ from streamgen.server.metrics_port import MetricsPort
 from streamgen.server.mjpeg import add_mjpeg
 from streamgen.server.pages import Pages, web_root
 from streamgen.server.picture import CodecPool
+from streamgen.server.presets import Presets, add_presets
 from streamgen.server.publish import Publications
+from streamgen.server.recordings import Recordings, add_recordings
 from streamgen.server.refusal import refusal
 from streamgen.server.sessions import Sessions
 from streamgen.server.startup import Startup
@@ -83,6 +85,7 @@ def create_app(
     timeouts = hello_timeout_s, request_timeout_s
     house = House(config, access, limits, worker, startup, sessions, switch, pool, clock, *timeouts)
     publications = Publications(config.publish, sessions, clock)
+    recordings = Recordings(config.recordings, sessions, clock, everything=config.record is not None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -95,6 +98,7 @@ def create_app(
             lag.cancel()
             sessions.shut_down()
             await publications.end()
+            await recordings.end()
             if peers is not None:
                 await peers.close()
             await startup.end()
@@ -111,6 +115,8 @@ def create_app(
     peers = app.state.peers = add_webrtc(app, house)
     add_mjpeg(app, house)
     add_tokens(app, house, wall_clock)
+    add_recordings(app, house, recordings)
+    add_presets(app, house, Presets(config.presets))
     _add_health(app, worker)
     add_metrics(app, house)
     add_admin(app, house)
@@ -137,7 +143,7 @@ def _allow_origins(app: FastAPI, origins: Iterable[str]) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=allowed,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "If-Match"],
             expose_headers=["Location", "ETag", "Link"],
         )

@@ -11,6 +11,7 @@ from streamgen.engine.messages import (
     CloseSession,
     Command,
     OpenSession,
+    RecordSession,
     ReferSession,
     ReformatSession,
     RunSession,
@@ -44,7 +45,7 @@ class CommandSender:
         session = getattr(command, "session", "")
         with self._changed:
             if isinstance(command, CloseSession):
-                for kind in (UpdateSession, ReformatSession, ReferSession, RunSession):
+                for kind in (UpdateSession, ReformatSession, ReferSession, RunSession, RecordSession):
                     self._waiting.pop((kind, session), None)
                 if self._waiting.pop((OpenSession, session), None) is not None:
                     return  # the worker has never heard of it

@@ -113,6 +113,10 @@ class Fleet:
         if session in self._homes:
             self._homes[session].set_running(session, running)
 
+    def record(self, session: str, on: bool) -> None:
+        if session in self._homes:
+            self._homes[session].record(session, on)
+
     def submit(self, session: str, frame: Frame) -> None:
         if session in self._homes:
             self._homes[session].submit(session, frame)
@@ -164,6 +168,8 @@ class Fleet:
                 opened.listener.on_error(refusal)
             else:
                 self._homes[session] = home
+                if opened.recorded:
+                    home.record(session, True)
                 opened.listener.on_warning("worker_restarted", "another device took over; frames flow again")
 
 

@@ -6,6 +6,7 @@ from streamgen.errors import StreamgenError
 from streamgen.frames import Output
 from streamgen.server.worker_link import SessionListener
 from streamgen.settings import FrameFormat, Reading
+from streamgen.timeline import Event
 
 __all__ = ["Line"]
 
@@ -53,6 +54,10 @@ class Line:
     def on_refused(self, rev: int, error: StreamgenError) -> None:
         if self._listener is not None:
             self._listener.on_refused(rev, error)
+
+    def on_logged(self, event: Event) -> None:
+        if self._listener is not None:
+            self._listener.on_logged(event)
 
     def on_error(self, error: StreamgenError) -> None:
         if self._listener is not None:

@@ -10,7 +10,9 @@ from streamgen.engine.messages import (
     Applied,
     Dropped,
     FrameFailed,
+    Logged,
     OpenSession,
+    RecordSession,
     Referenced,
     ReferenceFailed,
     ReferSession,
@@ -47,6 +49,7 @@ class Opened:
         inbox: frames on their way to the worker.
         outbox: pictures on their way back.
         running: see ``WorkerLink.set_running``.
+        recorded: see ``WorkerLink.record``.
         applied: revision and settings that the worker confirmed last.
         format_rev: of ``format``; 0 until the first reformat.
         reference: the picture in force, wherever the model takes one.
@@ -62,6 +65,7 @@ class Opened:
     inbox: SharedSlot
     outbox: SharedSlot
     running: bool = True
+    recorded: bool = False
     applied: tuple[int, StreamSettings] | None = None
     format_rev: int = 0
     reference: Pixels | None = None
@@ -77,6 +81,8 @@ class Opened:
         """What opens the session in a new worker: as it was asked to be, not as the last worker had it. A reference
         picture that has no answer yet follows by itself, for one."""
         opening: list[SessionCommand] = [self._open_command()]
+        if self.recorded:
+            opening.append(RecordSession(self.key, True))
         return opening if self.referring is None else [*opening, self.referring]
 
     def _open_command(self) -> OpenSession:
@@ -102,6 +108,8 @@ class Opened:
                 self._reference_failed(rev, error)
             case Dropped(_, reason, count):
                 self.listener.on_dropped(reason, count)
+            case Logged(_, event):
+                self.listener.on_logged(event)
             case FrameFailed(_, error):
                 self.listener.on_dropped("failed", 1)
                 self.listener.on_error(error)

@@ -19,6 +19,7 @@ from streamgen.engine.messages import (
     Made,
     ModelReport,
     Ready,
+    RecordSession,
     ReformatSession,
     Report,
     Restyled,
@@ -105,8 +106,7 @@ class Worker:
     def devices(self) -> tuple[DeviceStatus, ...]:
         name = self._asked_device if self._info is None else self._info.device
         busy, memory_bytes = (self._capacity.busy, self._memory_bytes) if self._ready else (0.0, 0)
-        sessions = frozenset(self._sessions)
-        return (DeviceStatus(name, self._ready, busy, memory_bytes, self._restarts.deaths, sessions),)
+        return (DeviceStatus(name, self._ready, busy, memory_bytes, self._restarts.deaths, frozenset(self._sessions)),)
 
     @property
     def sessions(self) -> Mapping[str, Opened]:
@@ -193,14 +193,19 @@ class Worker:
             known.running = running
             self._tell(RunSession(known.key, running))
 
+    def record(self, session: str, on: bool) -> None:
+        known = self._sessions.get(session)
+        if known is not None:
+            known.recorded = on
+            self._tell(RecordSession(known.key, on))
+
     def submit(self, session: str, frame: Frame) -> None:
         known = self._sessions.get(session)
         if known is None or self._current is None or not self._ready:
             if known is not None:
                 known.listener.on_dropped("not_ready", 1)
             return
-        note = Note(seq=frame.seq, captured_us=frame.captured_us, received_s=frame.received_s)
-        known.inbox.put(frame.pixels, note)
+        known.inbox.put(frame.pixels, Note(frame.seq, frame.captured_us, frame.received_s))
         self._current.doorbell.release()
 
     def close(self, session: str) -> None:

@@ -32,8 +32,9 @@ from av.error import FFmpegError
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from streamgen.colours import tag_bt709, to_yuv
 from streamgen.frames import Pixels
-from streamgen.media import reason_of, tag_bt709, to_yuv
+from streamgen.media import reason_of
 from streamgen.server.publish_target import Job
 
 __all__ = ["Show", "run_stream"]

@@ -100,14 +100,22 @@ class Writer:
     Args:
         session: its name, to be shown.
         clock: monotonic seconds; stamps the pictures.
+        on_lost: called on the writing thread when nothing can be written, with why; it goes on trying.
     """
 
-    def __init__(self, target: Target, session: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        session: str,
+        clock: Callable[[], float],
+        on_lost: Callable[[str], None] | None = None,
+    ) -> None:
         self.written = 0
         self._target = target
         self._what = f"publishing {session} to {target.label}"
         self._about = about(session)
         self._clock = clock
+        self._on_lost = on_lost
         self._slot = _Slot()
         self._last: Pixels | None = None
         self._state: Literal["new", "up", "down"] = "new"
@@ -219,6 +227,8 @@ class Writer:
     def _report_lost(self, lost: _Lost) -> None:
         if self._state != "down":
             _LOG.warning("%s: %s; trying again", self._what, lost, extra=self._about)
+            if self._on_lost is not None:
+                self._on_lost(str(lost))
             self._state = "down"
 
 

@@ -25,6 +25,9 @@ _STATUS = {
     "no_secret": 409,
     "publisher_exists": 409,
     "weak_secret": 409,
+    "no_such_preset": 404,
+    "not_recording": 404,
+    "already_recording": 409,
     "etag_mismatch": 412,
     "sdp_too_large": 413,
     "body_too_large": 413,
@@ -36,6 +39,8 @@ _STATUS = {
     "server_full": 503,
     "queue_full": 503,
     "worker_not_ready": 503,
+    "recording_failed": 507,
+    "preset_failed": 507,
 }
 _RETRY_S = 2
 

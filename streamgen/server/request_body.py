@@ -1,13 +1,18 @@
-"""The body of a request, within bounds."""
+"""The body of a request: bounded while it is read, then validated."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from streamgen.errors import ProtocolError
 
-__all__ = ["read_body"]
+__all__ = ["parse_body", "read_body"]
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -26,3 +31,19 @@ async def read_body(request: Request, limit: int) -> bytes:
     except ClientDisconnect:
         raise ProtocolError("body_incomplete", "the request broke off") from None
     return bytes(body)
+
+
+def parse_body(kind: type[_Model], body: bytes) -> _Model:
+    """What the JSON says.
+
+    Raises:
+        ProtocolError: ``invalid_json``, or ``invalid_message`` naming the field.
+    """
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        raise ProtocolError("invalid_json", "the body must be JSON")
+    name = ".".join(str(part) for part in first["loc"]) or next(iter(kind.model_fields))
+    raise ProtocolError("invalid_message", f"{name}: {first['msg']}"[:300], field=name[:100])

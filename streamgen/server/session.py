@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from streamgen.engine.limits import check_settings, fit_settings
@@ -13,49 +13,22 @@ from streamgen.frames import Frame, Output, Pixels
 from streamgen.metrics import Drops, StageTimes
 from streamgen.pacing import SERVER_BURST, Pacer
 from streamgen.protocol import ErrorMessage, Referenced, Reformatted, StatsReport, Updated, WarningMessage
+from streamgen.server.asked import Asked, Referring, Reformatting
 from streamgen.server.line import Line
 from streamgen.server.outbox import Outbox
 from streamgen.server.picture import CodecPool, Picture
 from streamgen.server.quality import AS_ASKED, Given
 from streamgen.server.rates import Rates
+from streamgen.server.tap import Tap
 from streamgen.server.tracing import SessionTrace, Untraced
 from streamgen.server.worker_link import WorkerInfo, WorkerLink
 from streamgen.settings import FrameFormat, Reading, StreamSettings, merge_settings, parse_format
+from streamgen.timeline import Event
 
 __all__ = ["MAX_UPDATES_WAITING", "MAX_VIEWERS", "Session"]
 
 MAX_VIEWERS = 64
 MAX_UPDATES_WAITING = 64
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """An update that the worker has not confirmed yet."""
-
-    rev: int
-    settings: StreamSettings
-    ref: str | None
-    asker: Outbox
-
-
-@dataclass(frozen=True, slots=True)
-class _Reformatting:
-    """A format that the worker prepares."""
-
-    rev: int
-    format: FrameFormat
-    ref: str | None
-    asker: Outbox
-
-
-@dataclass(frozen=True, slots=True)
-class _Referring:
-    """A reference picture that the worker has not confirmed yet."""
-
-    rev: int
-    reference: Pixels | None
-    ref: str | None
-    asker: Outbox
 
 
 class Session:
@@ -83,6 +56,7 @@ class Session:
         self.publisher: Outbox | None = None
         self.viewers: set[Outbox] = set()
         self.newest: Output | None = None
+        self.tap = Tap(name, worker)
         self.updated: Updated | None = None
         self.drops = Drops()
         self.stages = stages
@@ -91,11 +65,11 @@ class Session:
         self._worker = worker
         self._pool = pool
         self._line: Line | None = None
-        self._asked: deque[_Asked] = deque()  # bounded: update() refuses more than MAX_UPDATES_WAITING
-        self._reformatting: _Reformatting | None = None
+        self._asked: deque[Asked] = deque()  # bounded: update() refuses more than MAX_UPDATES_WAITING
+        self._reformatting: Reformatting | None = None
         self._format_rev = 0
         self._reference: Pixels | None = None
-        self._referring: _Referring | None = None
+        self._referring: Referring | None = None
         self._reference_rev = 0
         self._running = True
         self._pacer = Pacer(SERVER_BURST)
@@ -117,6 +91,7 @@ class Session:
         if self._line is not None:
             self._line.cut()
         self._line = line
+        self.tap.opened()
         if format != self.format:
             self.newest = None
             for viewer in self.viewers:
@@ -148,6 +123,7 @@ class Session:
         if self._line is not None:
             self._line.cut()
             self._line = None
+        self.tap.close("session_ended")
         self._worker.close(self.name)
 
     # ------------------------------------------------------------------------------- from the publisher and controllers
@@ -168,7 +144,7 @@ class Session:
         check_settings(settings, info.max_steps, info.loras)
         self.settings = settings
         self.rev += 1
-        self._asked.append(_Asked(self.rev, self.settings, ref, asker))
+        self._asked.append(Asked(self.rev, self.settings, ref, asker))
         self._worker.update(self.name, self.given.settings(settings), self.rev)
         self.trace.changed(self.rev, changes)
 
@@ -183,7 +159,7 @@ class Session:
         last = self.asked_format if superseded is None else superseded.format
         wanted = parse_format({**last.model_dump(), **changes})
         self.given = replace(self.given, shrunk=0)
-        self._reformatting = _Reformatting(self._prepare(wanted), wanted, ref, asker)
+        self._reformatting = Reformatting(self._prepare(wanted), wanted, ref, asker)
         if superseded is not None:
             self._supersede("format", superseded)
 
@@ -218,7 +194,7 @@ class Session:
             return
         superseded = self._referring
         self._reference_rev += 1
-        self._referring = _Referring(self._reference_rev, reference, ref, asker)
+        self._referring = Referring(self._reference_rev, reference, ref, asker)
         self._worker.refer(self.name, reference, self._reference_rev)
         if superseded is not None:
             self._supersede("image", superseded)
@@ -251,6 +227,7 @@ class Session:
     def submit(self, publisher: Outbox, frame: Frame) -> None:
         """Hand a decoded frame to the worker, unless another connection has taken the session over."""
         if publisher is self.publisher and not self._paused:
+            self.tap.frame(frame)
             self._worker.submit(self.name, frame)
 
     def pause(self, who: Outbox) -> None:
@@ -338,6 +315,9 @@ class Session:
         elif self.publisher is not None:
             self.publisher.tell(ErrorMessage.of(error))
 
+    def on_logged(self, event: Event) -> None:
+        self.tap.log(event)
+
     def on_error(self, error: StreamgenError) -> None:
         if self.publisher is not None:
             self.publisher.tell(ErrorMessage.of(error))
@@ -378,7 +358,7 @@ class Session:
         self._referring = None
         self._answer(asked.asker, ErrorMessage.of(error, asked.ref))
 
-    def _supersede(self, field: str, asked: _Reformatting | _Referring) -> None:
+    def _supersede(self, field: str, asked: Reformatting | Referring) -> None:
         """Answer a request that a newer one has replaced."""
         newer = SessionError("superseded", f"a newer {field} was asked for before this one was ready", field=field)
         self._answer(asked.asker, ErrorMessage.of(newer, asked.ref))

@@ -58,6 +58,7 @@ class Sessions:
         self.queue = Queue(config.max_queue)
         self.totals = Totals()
         self._traces = traces or Untraced()
+        self.on_opened: Callable[[Session], None] | None = None
         self._closing = False
         self._all_gone = asyncio.Event()
 
@@ -214,6 +215,8 @@ class Sessions:
         _LOG.info("a session opened, %dx%d", format.width, format.height, extra=about(name))
         self._opened.set()
         self._limit(session)
+        if self.on_opened is not None:
+            self.on_opened(session)
         return session
 
     def _take_over(self, hello: Hello, token: str, outbox: Outbox) -> Session:

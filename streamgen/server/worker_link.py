@@ -11,6 +11,7 @@ from streamgen.engine.shares import Load
 from streamgen.errors import StreamgenError
 from streamgen.frames import Frame, Output, Pixels
 from streamgen.settings import FrameFormat, Reading, StreamSettings
+from streamgen.timeline import Event
 
 __all__ = ["DeviceStatus", "ModelListener", "SessionListener", "WorkerInfo", "WorkerLink"]
 
@@ -63,6 +64,9 @@ class SessionListener(Protocol):
 
     def on_refused(self, rev: int, error: StreamgenError) -> None:
         """Settings revision ``rev`` cannot be put in force; the last one applied stays."""
+
+    def on_logged(self, event: Event) -> None:
+        """What happened to the session, while it is recorded, in the order in which it did."""
 
     def on_error(self, error: StreamgenError) -> None:
         """A frame of this session failed; the session goes on."""
@@ -151,6 +155,10 @@ class WorkerLink(Protocol):
 
     def set_running(self, session: str, running: bool) -> None:
         """Whether a session that makes its own frames may do so now; it may once it is opened."""
+
+    def record(self, session: str, on: bool) -> None:
+        """Whether ``on_logged`` is to hear all that happens to the session, frame by frame. To begin with, what its
+        earlier frames left is forgotten, and a transition is over. Ends when the session is opened anew."""
 
     def submit(self, session: str, frame: Frame) -> None:
         """Hand over the newest frame, replacing one the engine has not taken yet. Copies the pixels."""

@@ -28,6 +28,7 @@ class Opened:
     mark: int
     frames: list[Frame] = field(default_factory=list)
     running: bool = True
+    recorded: bool = False
     wanted: dict[int, FrameFormat] = field(default_factory=dict)
     reference: Pixels | None = None
     references: dict[int, Pixels | None] = field(default_factory=dict)
@@ -105,6 +106,9 @@ class FakeWorker:
 
     def set_running(self, session: str, running: bool) -> None:
         self.opened[session].running = running
+
+    def record(self, session: str, on: bool) -> None:
+        self.opened[session].recorded = on
 
     def switch(self, model: str, loras: tuple[str, ...] | None, listener: ModelListener) -> None:
         self.switches.append((model, loras, listener))

@@ -59,7 +59,7 @@ class Device:
         if session not in self.sessions and len(self.sessions) >= self.places and not admitted:
             raise SessionError("server_full", "full", retryable=True)
         names = ("format", "settings", "rev", "listener", "reference")
-        self.sessions[session] = SimpleNamespace(**dict(zip(names, opening, strict=True)))
+        self.sessions[session] = SimpleNamespace(recorded=False, **dict(zip(names, opening, strict=True)))
 
     def close(self, session: str) -> None:
         del self.sessions[session]

@@ -6,7 +6,7 @@ import multiprocessing
 
 import numpy as np
 
-from streamgen.engine.messages import OpenSession, Referenced, ReferenceFailed, ReferSession, Reformatted
+from streamgen.engine.messages import OpenSession, RecordSession, Referenced, ReferenceFailed, ReferSession, Reformatted
 from streamgen.errors import WorkerError
 from streamgen.frames import Pixels
 from streamgen.mailbox import Note, Taken
@@ -94,3 +94,10 @@ async def test_the_largest_picture_with_alpha_fits_the_outbox() -> None:
     for slot in (inbox, outbox):
         slot.close()
         slot.unlink()
+
+
+async def test_a_new_worker_goes_on_telling_of_a_session_that_is_recorded() -> None:
+    session = opened(Ear())
+    session.recorded = True
+    _, recording = session.open_commands()
+    assert recording == RecordSession("a#0", True)

@@ -1,6 +1,7 @@
 // The page: a source, a stream, a screen, and what the visitor does with them.
 
 import { Actions } from "./actions.js";
+import { ask } from "./api.js";
 import { Capture } from "./capture.js";
 import { byId, socketUrl } from "./dom.js";
 import { Feed } from "./feed.js";
@@ -16,6 +17,7 @@ import { FormatPanel, SettingsPanel } from "./panel.js";
 import { PathControl } from "./path.js";
 import { PauseButton } from "./pause.js";
 import { SourcePicker } from "./picker.js";
+import { PresetMenu } from "./presets.js";
 import { RecordButton } from "./record.js";
 import { ReferenceField } from "./reference-field.js";
 import { forget, recall, remember } from "./remembered.js";
@@ -75,6 +77,7 @@ class Page {
     this.look = new Look(update);
     this.negative = new NegativePrompt(update);
     this.loras = new LoraPanel(update);
+    this.presets = new PresetMenu(TOKEN, () => this.wanted, update);
     const refer = (/** @type {Uint8Array | null} */ jpeg) => this.stream?.reference(jpeg) ?? Promise.resolve();
     this.reference = new ReferenceField(refer, () => this.screen.output);
     this.models = new ModelMenu((model) => this.stream?.switch(model) ?? Promise.resolve());
@@ -387,10 +390,7 @@ class Page {
 }
 
 async function main() {
-  const headers = TOKEN ? { Authorization: `Bearer ${TOKEN}` } : undefined;
-  const response = await fetch(new URL("api/v1/settings-schema", document.baseURI), { headers });
-  if (!response.ok) throw new Error(`the server answered ${response.status} for its settings`);
-  await new Page(await response.json()).start();
+  await new Page(await ask("settings-schema", { token: TOKEN })).start();
 }
 
 addEventListener("unhandledrejection", ({ reason }) => {

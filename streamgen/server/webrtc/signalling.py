@@ -9,15 +9,15 @@ import time
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
-from streamgen.errors import AccessError, ProtocolError, SessionError, StreamgenError
+from streamgen.errors import AccessError, SessionError, StreamgenError
 from streamgen.protocol import Hello, Welcome
 from streamgen.server.access import Grant
 from streamgen.server.house import House
 from streamgen.server.refusal import refusal
-from streamgen.server.request_body import read_body
+from streamgen.server.request_body import parse_body, read_body
 from streamgen.server.webrtc.encoders import hardware_h264
 from streamgen.server.webrtc.ice import IceSetup
 from streamgen.server.webrtc.offer import MAX_SDP_BYTES, Offer
@@ -140,7 +140,7 @@ def routes(house: House, peers: Peers) -> APIRouter:
     async def offer(request: Request) -> Response:
         try:
             grant = house.admit(request)
-            body = _parse(await read_body(request, _BODY_BYTES))
+            body = parse_body(_Body, await read_body(request, _BODY_BYTES))
             peer, answer, welcome = await peers.answer(body.sdp, body.hello, grant)
         except StreamgenError as error:
             return refusal(error)
@@ -161,14 +161,3 @@ def routes(house: House, peers: Peers) -> APIRouter:
         return Response(status_code=200)
 
     return router
-
-
-def _parse(body: bytes) -> _Body:
-    try:
-        return _Body.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-    if first["type"] == "json_invalid":
-        raise ProtocolError("invalid_json", "the body must be JSON")
-    name = ".".join(str(part) for part in first["loc"]) or "type"
-    raise ProtocolError("invalid_message", f"{name}: {first['msg']}"[:300], field=name[:100])
