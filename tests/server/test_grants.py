@@ -30,6 +30,10 @@ MUTATING = [
     ("DELETE", "/whep/cam/nobody"),
     ("POST", "/api/v1/tokens"),
     ("DELETE", "/api/v1/sessions/cam"),
+    ("POST", "/api/v1/sessions/nobody/recording"),
+    ("DELETE", "/api/v1/sessions/nobody/recording"),
+    ("PUT", "/api/v1/presets/nobody"),
+    ("DELETE", "/api/v1/presets/nobody"),
 ]
 READING = [
     ("GET", "/mjpeg/cam"),
@@ -37,6 +41,9 @@ READING = [
     ("GET", "/api/v1/models"),
     ("GET", "/api/v1/sessions"),
     ("GET", "/api/v1/sessions/cam/snapshot"),
+    ("GET", "/api/v1/sessions/nobody/recording"),
+    ("GET", "/api/v1/presets"),
+    ("GET", "/api/v1/presets/nobody"),
     ("GET", "/metrics"),
 ]
 
