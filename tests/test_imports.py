@@ -20,6 +20,7 @@ BELOW: dict[str, set[str]] = {
     "engine": {"models", "backends", "effects"},
     "server": {"engine"},
     "client": set(),
+    "client_sync": {"client"},
     "training": {"models", "backends", "effects", "engine"},
     "bench": {"models", "backends", "effects", "engine", "server", "client"},
     "cli": {"models", "backends", "effects", "engine", "server", "client", "bench", "training"},
