@@ -178,7 +178,7 @@ async def test_a_picture_given_while_the_connection_was_lost_is_not_replaced_by_
     ):
         await stream.reference(picture)
         losing = asyncio.create_task(lose_session(server, "cam"))
-        await until(lambda: stream._link is None)
+        await until(lambda: stream.state != "open")
         await stream.reference(picture[:64])
         await losing
         await stream.stats()
