@@ -177,8 +177,7 @@ def main() -> int:
     parser.add_argument("--mends", default=",".join(MENDS))
     args = parser.parse_args()
     # Whoever measures asks more often than anybody.
-    limits = {"address_connections": 10_000, "address_requests": 1_000_000}
-    config = ServerConfig(host="127.0.0.1", port=args.port, model="identity", **limits)
+    config = ServerConfig(port=args.port, model="identity", address_connections=10_000, address_requests=1_000_000)
     vars(door)["install"] = partial(install, args.mends.split(","))  # the server itself always wants all of them
     listener = bind(config)
     server = server_for(config, IdentityWorker())
