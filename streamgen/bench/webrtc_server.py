@@ -185,14 +185,8 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--mends", default=",".join(MENDS))
     args = parser.parse_args()
-    config = ServerConfig(
-        host="127.0.0.1",
-        port=args.port,
-        model="identity",
-        # Whoever measures asks more often than anybody.
-        address_connections=10_000,
-        address_requests=1_000_000,
-    )
+    # Whoever measures asks more often than anybody.
+    config = ServerConfig(port=args.port, model="identity", address_connections=10_000, address_requests=1_000_000)
     vars(door)["install"] = partial(install, args.mends.split(","))  # the server itself always wants all of them
     listener = bind(config)
     server = server_for(config, IdentityWorker())
