@@ -208,7 +208,7 @@ class Sessions:
         self._make_room(name, waited=waited)
         token, stages = secrets.token_urlsafe(_TOKEN_BYTES), StageTimes(self.totals.stages)
         session = Session(name, token, format, settings, self._worker, self._pool, stages)
-        session.open(outbox, format, settings)
+        self._begin(session, outbox, format, settings)
         self._by_name[name] = self._by_token[session.token] = session
         self.totals.opened += 1
         session.trace = self._traces.begin(name, format)
@@ -218,6 +218,18 @@ class Sessions:
         if self.on_opened is not None:
             self.on_opened(session)
         return session
+
+    def _begin(self, session: Session, outbox: Outbox, format: FrameFormat, settings: StreamSettings) -> None:
+        """Have the worker serve it; sessions that merely wait for their publisher give way on a full device too."""
+        while True:
+            try:
+                session.open(outbox, format, settings)
+            except SessionError as error:
+                if error.code != "server_full" or not self._expiries:
+                    raise
+                self.end(self._by_name[next(iter(self._expiries))])
+            else:
+                return
 
     def _take_over(self, hello: Hello, token: str, outbox: Outbox) -> Session:
         session = self._by_token.get(token)

@@ -80,7 +80,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of ``streamgen serve``, ready."""
     port = free_port()
     log = tmp_path_factory.mktemp("server") / "log.txt"
-    command = [sys.executable, "-m", "streamgen", "serve", "--port", str(port)]
+    # Tabs of several tests share it, and no test is about how many a busy machine can serve.
+    command = [sys.executable, "-m", "streamgen", "serve", "--port", str(port), "--min-fps", "1"]
     environment = {**os.environ, "STREAMGEN_DATA": str(tmp_path_factory.mktemp("data"))}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
