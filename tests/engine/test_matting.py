@@ -169,15 +169,15 @@ def test_nothing_lags_behind_a_person_who_moves(engine: Engine) -> None:
 def test_a_new_format_begins_without_the_former_matte(engine: Engine) -> None:
     engine.open("a", SMALL, StreamSettings(alpha=True, matte="person"))
     step(engine, ("a", person()))
-    assert engine.state("a").seen is not None
+    assert engine.entry("a").state.seen is not None
     engine.reformat("a", TALL, lambda: None)
     engine.prepare(TALL)
     engine.take_format("a")
-    assert engine.state("a").seen is None
+    assert engine.entry("a").state.seen is None
     step(engine, ("a", person()))
     engine.update("a", StreamSettings(), 1)
     step(engine, ("a", person()))
-    assert engine.state("a").seen is None
+    assert engine.entry("a").state.seen is None
 
 
 def test_a_prompt_stream_shows_nobody(engine: Engine) -> None:
