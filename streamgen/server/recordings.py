@@ -26,7 +26,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from streamgen.errors import MediaError, SessionError, StreamgenError
+from streamgen.errors import MediaError, ProtocolError, SessionError, StreamgenError
 from streamgen.protocol import Hello
 from streamgen.server.house import House
 from streamgen.server.outbox import Delivery, End
@@ -297,11 +297,20 @@ def add_recordings(app: FastAPI, house: House, recordings: Recordings) -> None:
             return refusal(error)
 
     @app.delete("/api/v1/sessions/{name}/recording", tags=["recording"], summary="Complete what is being recorded")
-    async def stop(name: str, request: Request, what: What | None = None) -> Response:
+    async def stop(name: str, request: Request, what: str | None = None) -> Response:
         try:
-            return JSONResponse({"recordings": await recordings.stop(session_of(request, name).name, what)})
+            session = session_of(request, name)
+            return JSONResponse({"recordings": await recordings.stop(session.name, _what(what))})
         except StreamgenError as error:
             return refusal(error)
+
+
+def _what(given: str | None) -> What | None:
+    """Not for FastAPI to judge, which would answer strangers before they are turned away."""
+    match given:
+        case None | "input" | "output":
+            return given
+    raise ProtocolError("invalid_message", f"what must be input or output, got {given[:80]!r}", field="what")
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:

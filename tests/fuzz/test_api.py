@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,11 +28,12 @@ def as_text(context: Any, value: Any) -> bytes:
 
 
 @pytest.fixture
-def api() -> Any:
+def api(tmp_path: Path) -> Any:
     """The server with a worker that is ready; nothing listens."""
     worker = FakeWorker()
     worker.ready = True
-    config = ServerConfig(model="fake", token=SECRET, address_requests=10**9, address_failures=10**9)
+    limits = {"address_requests": 10**9, "address_failures": 10**9}
+    config = ServerConfig(model="fake", token=SECRET, data=tmp_path, **limits)
     return schemathesis.openapi.from_asgi("/openapi.json", create_app(config, worker))
 
 

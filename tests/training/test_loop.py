@@ -103,7 +103,7 @@ def test_one_picture_learnt_by_heart_is_reached(school: School, monkeypatch: pyt
     drawn = draw_examples(school.photos, school.teachers, np.random.default_rng(1), 3, 1, 1)
     monkeypatch.setattr(loop, "draw_examples", lambda *_: drawn)
     run, plan = new_run(len(STYLES), seed=0), Plan(steps=1000, minutes=100.0)
-    losses = [sum(train_step(run, school, plan).losses.values()) for _ in range(20)]
+    losses = [sum(train_step(run, school, plan).losses.values()) for _ in range(40)]
     assert losses[-1] < 0.75 * losses[0]
 
 
